@@ -1,0 +1,1 @@
+"""SeedVR2 Anywhere: restore and upscale video in ComfyUI, on this machine or through RunComfy."""

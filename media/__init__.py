@@ -1,0 +1,1 @@
+"""Pixels and sound in and out through PyAV; numpy only."""

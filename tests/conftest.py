@@ -1,0 +1,22 @@
+"""Load the pack the way ComfyUI does: by file location, under a package name, never through sys.path."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACK = "seedvr2_anywhere"
+
+
+def _load_pack() -> None:
+    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PACK] = module
+    spec.loader.exec_module(module)
+
+
+if PACK not in sys.modules:
+    _load_pack()

@@ -1,0 +1,52 @@
+"""All checks, in one command: lint, format, types, tests, and the media tests once more on the oldest PyAV.
+
+    python3 tools/check.py            everything
+    python3 tools/check.py lint types only the named steps
+    python3 tools/check.py tests -- -k vae   what follows -- goes to pytest
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from environment import ENV, OLD_PYAV, ROOT, VENV, reexec_inside
+
+BIN = VENV / "bin"
+PYTEST = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir=tests", "-q"]
+STEPS: dict[str, list[str]] = {
+    "lint": [f"{BIN}/ruff", "check", "."],
+    "format": [f"{BIN}/ruff", "format", "--check", "."],
+    "types": [f"{BIN}/basedpyright", "--level", "error"],
+    "media on PyAV 16.0.1": [f"{OLD_PYAV}/bin/python", *PYTEST, "tests/media"],
+    "tests": [f"{BIN}/python", *PYTEST, "tests"],
+}
+
+
+def main(arguments: list[str]) -> int:
+    names, _, extra = _split(arguments)
+    failed = []
+    for name in names or STEPS:
+        start = time.monotonic()
+        print(f"\n[check] {name}", flush=True)
+        command = STEPS[name] + (extra if "pytest" in STEPS[name] else [])
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+            failed.append(name)
+        print(f"[check] {name}: {'FAILED' if name in failed else 'ok'}, {time.monotonic() - start:.0f} s", flush=True)
+    print(f"\n[check] {'FAILED: ' + ', '.join(failed) if failed else 'all checks passed'}")
+    return 1 if failed else 0
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    unknown = [name for name in arguments[:cut] if name not in STEPS]
+    if unknown:
+        raise SystemExit(f"unknown step {unknown[0]!r}; known: {', '.join(STEPS)}")
+    return arguments[:cut], "--", arguments[cut + 1 :]
+
+
+if __name__ == "__main__":
+    ENV.mkdir(exist_ok=True)
+    reexec_inside()
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""A video VAE from a weights file: checked, its up-samplers composed, its layers from any `operations` namespace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import check_finite, check_keys, open_state_dict
+from .subpixel import compose
+from .vae import VideoVAE
+from .vae_config import expected_vae_keys, infer_vae_config
+
+
+def load_vae(
+    weights: str | os.PathLike[str] | Mapping[str, Tensor],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    operations=None,
+) -> VideoVAE:
+    """The VAE in a weights file or state dict, ready to encode and decode.
+
+    dtype None: float32 on the CPU, elsewhere what the file holds. `operations`: where layers come from (torch.nn).
+    Raises BadCheckpoint or UnsupportedCheckpoint before anything large is allocated.
+    """
+    state, name = open_state_dict(weights)
+    config = infer_vae_config(state, name)
+    check_keys(state, expected_vae_keys(config), name)
+    check_finite(state, name)
+    device = torch.device(device)
+    dtype = dtype or (torch.float32 if device.type == "cpu" else state["decoder.conv_in.weight"].dtype)
+    derived = derive_state(state)
+    if operations is None:
+        with torch.device("meta"):
+            vae = VideoVAE(config, nn)
+    else:
+        vae = VideoVAE(config, operations)  # never on meta: ComfyUI's quantised weights would stay there
+    vae.load_state_dict(derived, assign=True)
+    vae.dtype = dtype
+    return vae.to(device, dtype).requires_grad_(False).eval()
+
+
+def derive_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint's tensors with each decoder up-sampler replaced by its composed form."""
+    derived = {key: tensor for key, tensor in state.items() if ".upsamplers." not in key}
+    stems = [key.removesuffix(".upscale_conv.weight") for key in state if key.endswith(".upscale_conv.weight")]
+    for stem in stems:
+        expand, conv = (
+            (state[f"{stem}.{layer}.weight"], state[f"{stem}.{layer}.bias"]) for layer in ("upscale_conv", "conv")
+        )
+        derived |= {f"{stem}.{key}": tensor for key, tensor in compose(expand, conv).items()}
+    return derived

@@ -7,6 +7,7 @@ CPU and on tensor cores alike. The norm and SiLU in front of a convolution are a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +30,10 @@ class Padding:
 
 
 AROUND = Padding(1, 1, 1, 1)
+MOST_SPARE = 6  # maps kept for reuse
+MOST_WASTE = 2  # a spare map may be this many times larger than asked for
+# PyTorch leaves smaller inputs (B·C·T·H) to a slow convolution of its own instead of oneDNN
+ONEDNN_ELEMENTS = 20480
 BELOW_RIGHT = Padding(0, 1, 0, 1)  # SeedVR2's down-samplers pad one side only
 
 
@@ -42,26 +47,47 @@ class Frames:
 
 @dataclass
 class Run:
-    """One pass of a stream: where state lives, how large an input block may be, and whom to ask before each layer."""
+    """One pass of a stream: where state lives, how large an input block may be, and whom to ask before each layer.
+
+    On the CPU, memory is handed round instead of freed: touching fresh pages costs more than the arithmetic on them.
+    """
 
     state: DeviceState | HostState
     block_bytes: int
     check: Callable[[], None]
     _scratch: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
+    _spare: list[Tensor] = field(default_factory=list)
 
     def block(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Uninitialised memory for one input block; on the CPU always the same, so its pages stay mapped and warm."""
+        """Uninitialised memory for one input block, valid until the next is asked for."""
         if like.device.type != "cpu":
-            return torch.empty(shape, dtype=like.dtype, device=like.device)
-        need = torch.Size(shape).numel() * like.itemsize
+            return like.new_empty(shape)
+        need = math.prod(shape) * like.itemsize
         if self._scratch.numel() < need:
             self._scratch = torch.empty(need, dtype=torch.uint8)
         return self._scratch[:need].view(like.dtype).view(shape)
 
-    def bands(self, rows: int, row_bytes: int, weight_bytes: int) -> Iterator[tuple[int, int]]:
-        """Split `rows` so that a block stays near the limit, but no smaller than the weights it is used with."""
-        step = max(1, max(self.block_bytes, weight_bytes) // max(1, row_bytes))
-        count = -(-rows // step)
+    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Uninitialised maps, in memory given back before if some fits."""
+        need = math.prod(shape) * like.itemsize
+        for number, spare in enumerate(self._spare):
+            if need <= spare.numel() <= MOST_WASTE * need:
+                return self._spare.pop(number)[:need].view(like.dtype).view(shape)
+        return like.new_empty(shape)
+
+    def give_back(self, maps: Tensor | None) -> None:
+        """The caller is done with `maps`; nobody else reads them."""
+        if maps is None or maps.device.type != "cpu":
+            return
+        storage = maps.untyped_storage()
+        if maps.nbytes == storage.nbytes():  # views of something larger stay with their owner
+            self._spare = [torch.empty(0, dtype=torch.uint8).set_(storage), *self._spare][:MOST_SPARE]
+
+    def bands(self, source: Source, rows: int, row_bytes: int, conv: nn.Module) -> Iterator[tuple[int, int]]:
+        """Split `rows` of output so that a block stays near the limit, but no smaller than the kernel it goes with."""
+        limit = max(self.block_bytes, kernel_bytes(conv, source.data))
+        step = max(limit // row_bytes, _fewest_rows(source))
+        count = max(1, rows // step)
         step = -(-rows // count)  # bands of nearly equal height
         for top in range(0, rows, step):
             yield top, min(top + step, rows)
@@ -95,6 +121,11 @@ class Source:
             border.zero_()
         return block
 
+    def row_bytes(self) -> int:
+        """Bytes of one row of a block."""
+        batch, frames, _, width, channels = self.data.shape
+        return batch * (frames + self.lead) * width * channels * self.data.itemsize
+
 
 def convolve(
     run: Run,
@@ -114,10 +145,10 @@ def convolve(
     kernel, stride = conv.kernel_size, conv.stride
     remembered = kernel[0] - stride[0]
     source = open_source(run, conv, x, norm, lead=kernel[0] - 1)
-    memory = new_memory(x.data, remembered)
+    memory = new_memory(run, x.data, remembered)
     height = (x.data.shape[2] + padding.top + padding.bottom - kernel[1]) // stride[1] + 1
-    output = Output(height, measure)
-    for top, bottom in run.bands(height, stride[1] * block_row_bytes(source), weight_bytes(conv, x.data)):
+    output = Output(run, height, measure)
+    for top, bottom in run.bands(source, height, stride[1] * source.row_bytes(), conv):
         first = top * stride[1] - padding.top
         block = source.block(run, first, (bottom - 1) * stride[1] + kernel[1] - padding.top, padding)
         remember(memory, block, first, slice(top * stride[1], bottom * stride[1]), padding.left)
@@ -125,15 +156,15 @@ def convolve(
         if skip:
             band = band.add_(_shortcut(skip, top, bottom))
         output.write(top, band)
-    if memory is not None:
-        run.state.keep(conv, memory)
+    store(run, conv, source.head, memory)
     return output.frames()
 
 
 class Output:
     """The maps being written, band by band; a single band is passed on as it is."""
 
-    def __init__(self, height: int, measure: bool) -> None:
+    def __init__(self, run: Run, height: int, measure: bool) -> None:
+        self._run = run
         self._height = height
         self._measure = measure
         self._data: Tensor | None = None
@@ -144,7 +175,7 @@ class Output:
         if self._data is None:
             shape = (*band.shape[:2], self._height, *band.shape[3:])
             whole = band.shape[2] == self._height
-            self._data = band if whole else torch.empty(shape, dtype=band.dtype, device=band.device)
+            self._data = band if whole else self._run.empty(shape, band)
             self._moments = Moments(shape, band.device) if self._measure else None
         rows = self._data[:, :, top : top + band.shape[2]]
         if rows.data_ptr() != band.data_ptr() or band.device.type == "meta":
@@ -175,11 +206,16 @@ def open_source(run: Run, key: nn.Module, x: Frames, norm: FrameNorm | None, lea
     return Source(x.data, affine, run.state.take(key) if lead else None, lead)
 
 
-def new_memory(data: Tensor, frames: int) -> Tensor | None:
+def new_memory(run: Run, data: Tensor, frames: int) -> Tensor | None:
     """Room for the last `frames` input frames; separate from the old ones, whose rows the next band still reads."""
-    if not frames:
-        return None
-    return torch.empty((data.shape[0], frames, *data.shape[2:]), dtype=data.dtype, device=data.device)
+    return run.empty((data.shape[0], frames, *data.shape[2:]), data) if frames else None
+
+
+def store(run: Run, layer: nn.Module, old: Tensor | None, new: Tensor | None) -> None:
+    """Let `layer` remember `new` frames in place of `old` ones."""
+    if new is not None:
+        run.state.keep(layer, new)
+        run.give_back(old)
 
 
 def remember(memory: Tensor | None, block: Tensor, first: int, rows: slice, left: int) -> None:
@@ -212,13 +248,13 @@ def _shortcut(skip: tuple[Tensor, nn.Module | None], top: int, bottom: int) -> T
     return rows if conv is None else apply(conv, rows)
 
 
-def block_row_bytes(source: Source) -> int:
-    """Bytes of one row of the block that `source` writes."""
-    batch, frames, _, width, channels = source.data.shape
-    return batch * (frames + source.lead) * width * channels * source.data.itemsize
-
-
-def weight_bytes(conv: nn.Module, data: Tensor) -> int:
+def kernel_bytes(conv: nn.Module, data: Tensor) -> int:
     """Bytes of the kernel at the precision of `data`."""
-    taps = conv.kernel_size[0] * conv.kernel_size[1] * conv.kernel_size[2]
-    return taps * conv.in_channels * conv.out_channels * data.itemsize
+    return math.prod(conv.kernel_size) * conv.in_channels * conv.out_channels * data.itemsize
+
+
+def _fewest_rows(source: Source) -> int:
+    if source.data.device.type != "cpu":
+        return 1
+    batch, frames, _, _, channels = source.data.shape
+    return ONEDNN_ELEMENTS // (batch * channels * (frames + source.lead)) + 1

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolve import AROUND, Frames, Run, Source, apply, new_memory, remember, weight_bytes
+from .convolve import AROUND, Frames, Run, Source, apply, new_memory, remember, store
 from .moments import Moments
 
 PARITIES = 2
@@ -84,20 +84,21 @@ class SubpixelUp(nn.Module):
 
     def _open(self, run: Run, data: Tensor) -> Frames:
         """The first frame of a clip."""
-        writer = _Writer(data, 1, self.size.outer)
+        writer = _Writer(run, data, 1, self.size.outer)
         source = Source(data, None, None, lead=0)
-        for top, bottom in run.bands(data.shape[2], writer.row_bytes, weight_bytes(self.first, data)):
+        for top, bottom in run.bands(source, data.shape[2], writer.row_bytes, self.first):
             grid = apply(self.first, source.block(run, top - 1, bottom + 1, AROUND))
             writer.write(top, bottom, grid, [(slice(None), self.first_border)])
+        run.give_back(data)
         return writer.frames()
 
     def _enlarge(self, run: Run, data: Tensor, head: Tensor | None, opening: Tensor | None = None) -> Frames:
         """Every later frame; `opening` is the clip's first small frame when these follow it directly."""
         lead = self.steady.kernel_size[0] - 1
         source = Source(data, None, head, lead)
-        memory = new_memory(data, lead)
-        writer = _Writer(data, self.size.frames, self.size.outer)
-        for top, bottom in run.bands(data.shape[2], writer.row_bytes, weight_bytes(self.steady, data)):
+        memory = new_memory(run, data, lead)
+        writer = _Writer(run, data, self.size.frames, self.size.outer)
+        for top, bottom in run.bands(source, data.shape[2], writer.row_bytes, self.steady):
             block = source.block(run, top - 1, bottom + 1, AROUND)
             remember(memory, block, top - 1, slice(top, bottom), AROUND.left)
             grid = apply(self.steady, block)
@@ -107,7 +108,8 @@ class SubpixelUp(nn.Module):
                 grid[:, :1] += apply(self.second, before)
                 borders.append((slice(0, 1), self.second_border))
             writer.write(top, bottom, grid, borders)
-        run.state.keep(self.steady, memory)
+        store(run, self.steady, head, memory)
+        run.give_back(data)
         return writer.frames()
 
 
@@ -140,10 +142,10 @@ class BorderBias(nn.Module):
 class _Writer:
     """Interleaves the parities of each band into the enlarged maps, corrects their border and measures them."""
 
-    def __init__(self, data: Tensor, frames: int, channels: int) -> None:
+    def __init__(self, run: Run, data: Tensor, frames: int, channels: int) -> None:
         batch, count, self._height, width, _ = data.shape
         self._width = width
-        self._maps = data.new_empty(batch, count, frames, 2 * self._height, 2 * width, channels)
+        self._maps = run.empty((batch, count, frames, 2 * self._height, 2 * width, channels), data)
         self._moments = Moments(tuple(self._maps.flatten(1, 2).shape), data.device)
         self.row_bytes = self._maps[:, :, :, :2].numel() * data.itemsize  # outputs of one small row
 

@@ -29,10 +29,13 @@ class Residual(nn.Module):
         self.conv_shortcut = operations.Conv3d(before, width, 1, **place) if before != width else None
 
     def run(self, run: Run, x: Frames, measure: bool = True) -> Frames:
-        """The next maps of a clip; `measure` where a norm follows."""
+        """The next maps of a clip, in place of `x`; `measure` where a norm follows."""
         hidden = convolve(run, self.conv1, x, norm=self.norm1)
         skip = (x.data, self.conv_shortcut)
-        return convolve(run, self.conv2, hidden, norm=self.norm2, skip=skip, measure=measure)
+        out = convolve(run, self.conv2, hidden, norm=self.norm2, skip=skip, measure=measure)
+        run.give_back(hidden.data)
+        run.give_back(x.data)
+        return out
 
 
 class FrameAttention(nn.Module):
@@ -49,7 +52,7 @@ class FrameAttention(nn.Module):
         run.check()
         assert x.moments is not None
         scale, shift = self.group_norm(x.moments)
-        out = torch.empty_like(x.data)
+        out = run.empty(tuple(x.data.shape), x.data)
         for frame in range(x.data.shape[1]):
             normed = torch.addcmul(shift[:, frame], x.data[:, frame], scale[:, frame]).to(x.data.dtype)
             tokens = normed.flatten(1, 2)  # B, positions, C
@@ -57,6 +60,7 @@ class FrameAttention(nn.Module):
             out[:, frame] = x.data[:, frame] + mixed.unflatten(1, x.data.shape[2:4])
         moments = Moments(tuple(out.shape), out.device)
         moments.add(0, out)
+        run.give_back(x.data)
         return Frames(out, moments)
 
 
@@ -139,7 +143,11 @@ class Encoder(nn.Module):
         level = self.down_blocks[number]
         last = number == len(self.down_blocks) - 1
         x = level.run(run, x, measure=last)
-        return x if last else convolve(run, level.downsamplers[0].conv, x, padding=BELOW_RIGHT)
+        if last:
+            return x
+        smaller = convolve(run, level.downsamplers[0].conv, x, padding=BELOW_RIGHT)
+        run.give_back(x.data)
+        return smaller
 
 
 class Decoder(nn.Module):

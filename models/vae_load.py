@@ -34,6 +34,8 @@ def load_vae(
     dtype = dtype or (torch.float32 if device.type == "cpu" else state["decoder.conv_in.weight"].dtype)
     derived = derive_state(state)
     if operations is None:
+        # the order of the maps in memory: otherwise PyTorch re-orders every kernel at every call
+        derived = {key: _channels_last(tensor) for key, tensor in derived.items()}
         with torch.device("meta"):
             vae = VideoVAE(config, nn)
     else:
@@ -53,3 +55,7 @@ def derive_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         )
         derived |= {f"{stem}.{key}": tensor for key, tensor in compose(expand, conv).items()}
     return derived
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.dim() == 5 else tensor

@@ -14,7 +14,7 @@ class Operations(Protocol):
     """Where layers come from: this module, torch.nn or ComfyUI's ops."""
 
     @property
-    def Linear(self) -> Callable[..., nn.Module]:  # noqa: N802 - torch's own name
+    def Linear(self) -> Callable[..., nn.Module]:
         """Class of linear layers."""
         ...
 

@@ -66,9 +66,8 @@ class TimeEmbedding(nn.Module):
 def sinusoid(timestep: float, length: int) -> Tensor:
     """[length] float32, sine half first; frequencies from 1 down towards 1/10000."""
     half = length // 2
-    frequency = torch.exp(torch.arange(half, dtype=torch.float32) * (-math.log(LONGEST_PERIOD) / half))
-    angle = timestep * frequency
-    return torch.cat([angle.sin(), angle.cos()])
+    angle = timestep * torch.exp(-math.log(LONGEST_PERIOD) * torch.arange(half, dtype=torch.float64) / half)
+    return torch.cat([angle.sin(), angle.cos()]).float()
 
 
 def ada_vectors(width: int, device: torch.device | str | None) -> Vectors:

@@ -1,1 +1,7 @@
 """The SeedVR2 network in pure torch: transformer, video VAE, checkpoints and the catalogue of known files."""
+
+from __future__ import annotations
+
+from .dit_loader import load_dit
+
+__all__ = ["load_dit"]

@@ -43,14 +43,17 @@ def open_state_dict(weights: str | os.PathLike[str] | Mapping[str, Tensor]) -> t
     return {key.removeprefix(COMFY_PREFIX): tensor for key, tensor in state.items()}, name
 
 
-def check_keys(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], name: str) -> None:
-    """Raise BadCheckpoint, naming the file and the first keys of each kind, unless keys and shapes are as expected."""
-    missing = [f"{key} {list(shape)}" for key, shape in expected.items() if key not in found]
-    unexpected = [f"{key} {list(tensor.shape)}" for key, tensor in found.items() if key not in expected]
+def check_keys(
+    found: Mapping[str, Tensor | tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], name: str
+) -> None:
+    """Raise BadCheckpoint unless tensors (or their shapes) are as expected, naming the first keys of each kind."""
+    shapes = {key: tuple(value.shape if isinstance(value, Tensor) else value) for key, value in found.items()}
+    missing = [f"{key} {list(shape)}" for key, shape in expected.items() if key not in shapes]
+    unexpected = [f"{key} {list(shape)}" for key, shape in shapes.items() if key not in expected]
     misshapen = [
-        f"{key} is {list(found[key].shape)}, expected {list(shape)}"
+        f"{key} is {list(shapes[key])}, expected {list(shape)}"
         for key, shape in expected.items()
-        if key in found and tuple(found[key].shape) != tuple(shape)
+        if key in shapes and shapes[key] != tuple(shape)
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
     problems = [f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in kinds.items() if keys]
@@ -69,7 +72,7 @@ def check_finite(state: Mapping[str, Tensor], name: str) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """True when no element is NaN or infinite; a few MB of scratch at most. Meta and integer tensors count as finite."""
+    """True when no element is NaN or infinite (meta and integer tensors never are); a few MB of scratch at most."""
     if tensor.is_meta or not tensor.dtype.is_floating_point or not tensor.numel():
         return True
     if tensor.dtype in FLOAT8_FIRST_BAD:
@@ -132,7 +135,7 @@ def _open_torch(path: Path, mapped: bool) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _require_tensors(state: Mapping[object, object], name: str) -> None:
+def _require_tensors(state: Mapping[str, object], name: str) -> None:
     strange = [f"{key} is {type(value).__name__}" for key, value in state.items() if not isinstance(value, Tensor)]
     strange += [f"key {key!r} is no text" for key in state if not isinstance(key, str)]
     if strange or not state:

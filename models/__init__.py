@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .dit_loader import load_dit
+from .vae_loader import load_vae
 
-__all__ = ["load_dit"]
+__all__ = ["load_dit", "load_vae"]

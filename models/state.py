@@ -77,13 +77,14 @@ class _PlainCopier:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._host = device if device.type == "meta" else torch.device("cpu")
 
     def to_host(self, frames: Tensor, previous: Tensor | None) -> Tensor:
-        target = torch.empty_like(frames, device="cpu") if previous is None else previous
+        target = torch.empty_like(frames, device=self._host) if previous is None else previous
         return target.copy_(frames)
 
     def to_device(self, frames: Tensor) -> Callable[[], Tensor]:
-        copied = frames.to(self._device, copy=True)
+        copied = torch.empty_like(frames, device=self._device).copy_(frames)
         return lambda: copied
 
 

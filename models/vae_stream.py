@@ -41,9 +41,12 @@ class Stream:
     ) -> None:
         if state not in ("device", "host"):
             raise BadInput(f"state {state!r}: expected 'device' or 'host'.")
+        if full_frames < 1 or slice_latents < 1:
+            raise BadInput(f"full_frames {full_frames}, slice_latents {slice_latents}: both must be at least 1.")
         self._vae = vae
         self._device = next(vae.parameters()).device
-        store = HostState(self._device) if state == "host" else DeviceState()
+        self.on_host = state == "host"
+        store = HostState(self._device) if self.on_host else DeviceState()
         default = CPU_BLOCK_BYTES if self._device.type == "cpu" else DEVICE_BLOCK_BYTES
         self._run = Run(store, block_bytes or default, check)
         self._full_frames = full_frames

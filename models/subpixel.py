@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolve import AROUND, Frames, Run, Source, apply, new_memory, remember, store
+from .convolve import AROUND, Frames, apply
 from .moments import Moments
+from .source import Memory, Run, Source
 
 PARITIES = 2
 # fine tap of a doubled axis (-1, 0, 1) by output parity → (coarse tap, parity read there)
@@ -72,43 +73,46 @@ class SubpixelUp(nn.Module):
         """
         run.check()
         head = run.state.take(self.steady)
-        if self.size.frames == 1 or head is not None:
+        if self.size.frames == 1 or head:
             return self._enlarge(run, x.data, head)
         opening = run.state.take(self.second)
-        if opening is not None:
+        if opening:
             run.state.forget(self.second)
-            return self._enlarge(run, x.data, torch.zeros_like(opening), opening)
+            return self._enlarge(run, x.data, [torch.zeros_like(opening[0])], opening[0].unsqueeze(1))
         assert x.data.shape[1] == 1
-        run.state.keep(self.second, x.data.clone())
         return self._open(run, x.data)
 
     def _open(self, run: Run, data: Tensor) -> Frames:
         """The first frame of a clip."""
         writer = _Writer(run, data, 1, self.size.outer)
-        source = Source(data, None, None, lead=0)
+        source = Source(data, None, [], 0, 0)
+        memory = Memory(run, self.second, data, 1)
         for top, bottom in run.bands(source, data.shape[2], writer.row_bytes, self.first):
-            grid = apply(self.first, source.block(run, top - 1, bottom + 1, AROUND))
+            block = source.block(run, top - 1, bottom + 1, AROUND)
+            memory.add(block, top - 1, slice(top, bottom), AROUND.left)
+            grid = apply(self.first, block)
             writer.write(top, bottom, grid, [(slice(None), self.first_border)])
+        memory.close()
         run.give_back(data)
         return writer.frames()
 
-    def _enlarge(self, run: Run, data: Tensor, head: Tensor | None, opening: Tensor | None = None) -> Frames:
+    def _enlarge(self, run: Run, data: Tensor, head: list[Tensor], opening: Tensor | None = None) -> Frames:
         """Every later frame; `opening` is the clip's first small frame when these follow it directly."""
         lead = self.steady.kernel_size[0] - 1
-        source = Source(data, None, head, lead)
-        memory = new_memory(run, data, lead)
+        source = Source(data, None, head, lead, lead)
+        memory = Memory(run, self.steady, data, lead)
         writer = _Writer(run, data, self.size.frames, self.size.outer)
         for top, bottom in run.bands(source, data.shape[2], writer.row_bytes, self.steady):
             block = source.block(run, top - 1, bottom + 1, AROUND)
-            remember(memory, block, top - 1, slice(top, bottom), AROUND.left)
+            memory.add(block, top - 1, slice(top, bottom), AROUND.left)
             grid = apply(self.steady, block)
             borders = [(slice(None), self.steady_border)]
             if opening is not None:
-                before = Source(opening, None, None, lead=0).block(run, top - 1, bottom + 1, AROUND)
+                before = Source(opening, None, [], 0, 0).block(run, top - 1, bottom + 1, AROUND)
                 grid[:, :1] += apply(self.second, before)
                 borders.append((slice(0, 1), self.second_border))
             writer.write(top, bottom, grid, borders)
-        store(run, self.steady, head, memory)
+        memory.close()
         run.give_back(data)
         return writer.frames()
 

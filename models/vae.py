@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from .convolve import BELOW_RIGHT, Frames, Run, convolve, join
+from .convolve import BELOW_RIGHT, Frames, convolve, join
 from .errors import BadInput
 from .moments import FrameNorm, Moments
+from .source import Run
 from .subpixel import SubpixelUp, UpSampler
 from .vae_config import TEMPORAL_FACTOR, VAEConfig
 from .vae_stream import DecoderStream, EncoderStream
@@ -169,13 +170,19 @@ class Decoder(nn.Module):
     def run(self, run: Run, latent: Tensor, full_frames: int) -> Iterator[Tensor]:
         """The next latents [B,t,h,w,C] of a clip (the first alone) → pixels [B,T,H,W,3], `full_frames` at a time."""
         x = self.mid_block.run(run, convolve(run, self.conv_in, Frames(latent)))
-        for level in self.up_blocks[:-2]:
-            x = level.upsamplers[0].enlarge(run, level.run(run, x, measure=False))
-        *_, level, last = self.up_blocks
-        x = level.run(run, x, measure=False)
-        for part in x.data.split(full_frames, dim=1):
-            full = last.run(run, level.upsamplers[0].enlarge(run, Frames(part)), measure=True)
-            yield convolve(run, self.conv_out, full, norm=self.conv_norm_out, measure=False).data
+        yield from self._climb(run, x, 0, full_frames)
+
+    def _climb(self, run: Run, x: Frames, number: int, full_frames: int) -> Iterator[Tensor]:
+        """From the blocks of one resolution to the pixels, enlarging no more frames at a time than are wanted."""
+        last = number == len(self.up_blocks) - 1
+        level = self.up_blocks[number]
+        x = level.run(run, x, measure=last)
+        if last:
+            yield convolve(run, self.conv_out, x, norm=self.conv_norm_out, measure=False).data
+            return
+        up = level.upsamplers[0]
+        for part in x.data.split(max(1, full_frames // up.size.frames), dim=1):
+            yield from self._climb(run, up.enlarge(run, Frames(part)), number + 1, full_frames)
 
 
 class VideoVAE(nn.Module):

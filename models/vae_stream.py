@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .convolve import Run
 from .errors import BadInput
+from .source import Run
 from .state import DeviceState, HostState
 from .vae_config import SCALE, SPATIAL_FACTOR, TEMPORAL_FACTOR
 

@@ -7,9 +7,10 @@ import sys
 import pytest
 import torch
 from seedvr2_anywhere.models import load_vae
-from seedvr2_anywhere.models.convolve import Frames, Run
+from seedvr2_anywhere.models.convolve import Frames
 from seedvr2_anywhere.models.errors import BadCheckpoint, BadInput, ModelError, UnsupportedCheckpoint
 from seedvr2_anywhere.models.moments import Moments, _centred_rows, _summed_rows
+from seedvr2_anywhere.models.source import Run
 from seedvr2_anywhere.models.state import DeviceState
 from seedvr2_anywhere.models.subpixel import SubpixelUp, UpSampler, compose
 from seedvr2_anywhere.models.vae_config import SCALE, VAEConfig, expected_vae_keys, infer_vae_config

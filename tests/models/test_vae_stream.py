@@ -134,16 +134,13 @@ def test_state_does_not_grow_with_the_clip():
     assert sizes[2] == sizes[-1]
 
 
-def test_host_state_fetches_the_next_layer_ahead_and_keeps_values():
+def test_host_state_fetches_the_next_layer_ahead_and_keeps_the_newest_frames():
     store = HostState(torch.device("cpu"))
-    frames = {name: torch.full((1, 2, 1, 1, 1), float(number)) for number, name in enumerate("abc")}
-    for round_number in range(3):
-        for name, value in frames.items():
-            found = store.take(name)
-            assert (found is None) == (round_number == 0)
-            if found is not None:
-                assert torch.equal(found, value + round_number - 1)
-                assert len(store._fetched) <= 1, "at most one layer is fetched ahead"
-            store.keep(name, value + round_number)
+    for step in range(4):
+        for layer in "abc":
+            found = [float(frame) for frame in store.take(layer)]
+            assert found == [float(number) for number in range(step)][-2:]
+            assert len(store._fetched) <= 1, "at most one layer is fetched ahead"
+            store.keep(layer, [torch.tensor(float(step))], 2)
     store.forget("b")
-    assert store.take("b") is None
+    assert store.take("b") == []

@@ -1,4 +1,4 @@
-"""What the VAE costs: arithmetic counted on meta tensors at 1080p, long-clip steady state, without attention."""
+"""What the VAE costs, counted on tensors without contents: arithmetic at 1080p, long-clip steady state, and memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 from seedvr2_anywhere.models.vae import VideoVAE
 from seedvr2_anywhere.models.vae_config import VAEConfig
+from seedvr2_anywhere.models.vae_memory import LiveBytes, decoder_footprint, encoder_footprint
+from seedvr2_anywhere.tests.models.vae_toys import SMALL, noise, toy_vae
 from torch.utils.flop_counter import FlopCounterMode
 
 HEIGHT, WIDTH = 1088, 1920
@@ -43,3 +45,51 @@ def test_encoding_a_pixel_takes_no_more_than_its_layers(vae):
     per_pixel = flops / (FRAMES * HEIGHT * WIDTH)
     print(f"encode: {per_pixel / 1e6:.2f} MFLOP per pixel")
     assert 8.5e6 < per_pixel <= MOST["encode"]
+
+
+GIB = 1 << 30
+SIZES = [(720, 1280), (1088, 1920), (2160, 3840)]
+# elements remembered per pixel of a frame: the sum over layers of frames × channels × grid
+STATE_LAW = {"decode": 3656, "encode": 1942}
+FOOTPRINTS = {"decode": decoder_footprint, "encode": encoder_footprint}
+
+
+@pytest.mark.parametrize("kind", FOOTPRINTS)
+@pytest.mark.parametrize("height, width", SIZES)
+def test_state_follows_its_law(kind, height, width):
+    found = FOOTPRINTS[kind](VAEConfig(), height, width, torch.bfloat16)
+    assert found.state == pytest.approx(2 * STATE_LAW[kind] * height * width, rel=1e-3)
+    assert found.host == 0
+    assert found.device > found.state + found.weights
+
+
+def test_a_1080p_decode_with_state_on_the_host_fits_8_gb_of_device_and_16_gib_of_host():
+    tight = {"state": "host", "full_frames": 1, "block_bytes": 128 << 20}
+    found = decoder_footprint(VAEConfig(), HEIGHT, WIDTH, torch.bfloat16, **tight)
+    print(f"device {found.device / GIB:.2f} GiB, host {found.host / GIB:.2f} GiB")
+    assert found.device <= 8e9
+    assert found.host <= 16 * GIB
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"state": "host", "full_frames": 1}, {"full_frames": 2, "block_bytes": 1 << 20}]
+)
+def test_the_footprint_is_what_a_real_stream_holds(options):
+    height, width = 64, 80
+    predicted = decoder_footprint(SMALL, height, width, torch.float32, **options)
+    stream = toy_vae(SMALL).decoder_stream(**options)
+    for _ in range(4):
+        stream.push(noise(1, 16, 1, height // 8, width // 8))
+    assert stream.state_bytes() == predicted.state == (predicted.host or predicted.state)
+
+
+def test_live_bytes_counts_storages_once_and_until_they_are_gone():
+    with LiveBytes() as live:
+        first = torch.empty(1000, dtype=torch.uint8, device="meta")
+        view = first[:10]
+        second = torch.empty(500, dtype=torch.uint8, device="meta")
+        assert live.now == 1500
+        del first
+        assert live.now == 1500, "a view keeps its storage"
+        del view, second
+        assert (live.now, live.peak) == (0, 1500)

@@ -6,7 +6,7 @@ import importlib
 import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ def comfy(cpu: bool = True) -> SimpleNamespace:
 
 def native_dit(config: DiTConfig, state: dict[str, Tensor], dtype: torch.dtype = torch.float32) -> nn.Module:
     """Their transformer with these weights. It knows the 7B by its width alone, so the width it looks for is set."""
-    module: ModuleType = comfy().model
+    module = comfy().model
     style = {"mlp_type": "swiglu", "vid_out_norm": True} if config.dit_v2 else {"mlp_type": "normal", "rope_dim": 64}
     known_width = module.SEEDVR2_7B_VID_DIM
     module.SEEDVR2_7B_VID_DIM = -1 if config.dit_v2 else config.width

@@ -55,7 +55,9 @@ def flops(config: DiTConfig, grid: tuple[int, int, int], text_length: int = 58) 
     tokens = (grid[0], grid[1] // 2, grid[2] // 2)
     matrices = (3 + 1) * config.width * config.inner + (3 if config.gated_mlp else 2) * config.width * config.hidden
     linear = 2 * tokens[0] * tokens[1] * tokens[2] * matrices * config.layers
-    pairs = [sum(run.windows * (run.tokens + text_length) ** 2 for run in arrange(tokens, s).runs) for s in (False, True)]
+    pairs = [
+        sum(run.windows * (run.tokens + text_length) ** 2 for run in arrange(tokens, s).runs) for s in (False, True)
+    ]
     return linear + 4 * config.inner * sum(pairs[block % 2] for block in range(config.layers))
 
 
@@ -66,12 +68,16 @@ def run_case(case: Case, device: str, turns: int, same_ops: bool) -> None:
     operations = comfy().ops.disable_weight_init if same_ops else None
     ours = load_dit(state, device=device, dtype=dtype, operations=operations)
     theirs = native_dit(case.config, state, dtype)
-    arguments = [tensor.to(device, dtype) for tensor in dit_inputs(case.config, case.grid)]
-    result = time_pair(lambda: ours(*arguments, 1000.0), lambda: native_velocity(theirs, *arguments, 1000.0), turns)
+    latent, condition, text = (tensor.to(device, dtype) for tensor in dit_inputs(case.config, case.grid))
+    result = time_pair(
+        lambda: ours(latent, condition, text, 1000.0),
+        lambda: native_velocity(theirs, latent, condition, text, 1000.0),
+        turns,
+    )
     verdict = "reached" if result.ratio >= case.target else "MISSED"
     print(f"{case.name} {case.grid}: {result}; target {case.target}× {verdict}", flush=True)
     if device == "cuda":
-        print_device_figures(case, lambda: ours(*arguments, 1000.0), dtype)
+        print_device_figures(case, lambda: ours(latent, condition, text, 1000.0), dtype)
 
 
 def print_device_figures(case: Case, call, dtype: torch.dtype) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from seedvr2_anywhere.models import load_dit
-from seedvr2_anywhere.tests.models.dit_toys import config, inputs, native, native_velocity, random_weights
+from seedvr2_anywhere.tests.models.dit_toys import config, inputs, native_dit, native_velocity, random_weights
 
 TOLERANCE = 2e-5  # on outputs of order 1
 REDUCED = {
@@ -23,7 +23,7 @@ GRIDS = [(1, 32, 32), (3, 32, 32), (5, 30, 54), (2, 26, 14), (33, 6, 10), (1, 2,
 
 def assert_same_velocity(ours, theirs, arguments) -> None:
     with torch.inference_mode():
-        expected = native_velocity(theirs, *arguments)
+        expected = native_velocity(theirs, *arguments, 1000.0)
         found = ours(*arguments, 1000.0)
     assert expected.std() > 0.3, "the comparison needs outputs of order 1"
     assert (found - expected).abs().max() <= TOLERANCE, f"off by {(found - expected).abs().max():.1e}"
@@ -31,17 +31,17 @@ def assert_same_velocity(ours, theirs, arguments) -> None:
 
 @pytest.mark.comfy
 @pytest.mark.parametrize("style", REDUCED)
-def test_reduced_transformer_equals_comfyui_on_every_grid(style, monkeypatch):
+def test_reduced_transformer_equals_comfyui_on_every_grid(style):
     weights = random_weights(REDUCED[style])
-    theirs, ours = native(REDUCED[style], weights, monkeypatch), load_dit(weights)
+    theirs, ours = native_dit(REDUCED[style], weights), load_dit(weights)
     for grid in GRIDS:
         assert_same_velocity(ours, theirs, inputs(REDUCED[style], grid))
 
 
 @pytest.mark.comfy
 @pytest.mark.parametrize("style", FULL_WIDTH)
-def test_full_width_transformer_equals_comfyui(style, monkeypatch):
+def test_full_width_transformer_equals_comfyui(style):
     weights = random_weights(FULL_WIDTH[style])
-    theirs, ours = native(FULL_WIDTH[style], weights, monkeypatch), load_dit(weights)
+    theirs, ours = native_dit(FULL_WIDTH[style], weights), load_dit(weights)
     for grid in [(2, 18, 26), (1, 6, 10)]:
         assert_same_velocity(ours, theirs, inputs(FULL_WIDTH[style], grid))

@@ -1,4 +1,4 @@
-"""ComfyUI's own SeedVR2 transformer as the rival of the benchmarks and the reference of the tests."""
+"""ComfyUI's own SeedVR2 transformer and VAE as the rivals of the benchmarks and the references of the tests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.config import DiTConfig
+from ..models.vae_config import VAEConfig
 
 COMFYUI = Path(__file__).resolve().parent.parent / ".env" / "ComfyUI"
 
@@ -26,6 +27,7 @@ def comfy(cpu: bool = True) -> SimpleNamespace:
             ops=importlib.import_module("comfy.ops"),
             quant_ops=importlib.import_module("comfy.quant_ops"),
             model=importlib.import_module("comfy.ldm.seedvr.model"),
+            vae=importlib.import_module("comfy.ldm.seedvr.vae"),
             patcher=importlib.import_module("comfy.model_patcher"),
         )
     finally:
@@ -57,3 +59,17 @@ def native_velocity(theirs: nn.Module, latent: Tensor, condition: Tensor, text: 
     moment = torch.tensor([timestep], device=latent.device, dtype=latent.dtype)
     options = {"cond_or_uncond": [0]}
     return theirs(latent, moment, text[None], condition=condition, transformer_options=options)
+
+
+def native_vae(config: VAEConfig, state: dict[str, Tensor]) -> nn.Module:
+    """Their VAE with these weights, in their dtype and place. It knows one set of widths, so these are set."""
+    module = comfy().vae
+    known_widths = module.BYTEDANCE_BLOCK_OUT_CHANNELS
+    module.BYTEDANCE_BLOCK_OUT_CHANNELS = config.widths
+    try:
+        theirs = module.VideoAutoencoderKLWrapper()
+    finally:
+        module.BYTEDANCE_BLOCK_OUT_CHANNELS = known_widths
+    some = next(iter(state.values()))
+    theirs.to(some.device, some.dtype).load_state_dict(state, strict=True)
+    return theirs.requires_grad_(False).eval()

@@ -49,3 +49,19 @@ def _float32_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     except (AttributeError, RuntimeError, TypeError, NotImplementedError):
         pass
     return nn.functional.linear
+
+
+class Conv3d(nn.Conv3d):
+    """torch.nn.Conv3d without random initialisation; on the CPU always oneDNN's."""
+
+    def reset_parameters(self) -> None:
+        """Weights come from a file: no time is spent on random ones."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, T, H, W] → [B, C', t, h, w]; zero padding only."""
+        # torch gives small inputs (B·C·T·H up to 20480) to a loop of its own, up to ten times slower
+        if input.device.type == "cpu" and torch.backends.mkldnn.is_available() and not torch.is_grad_enabled():
+            return torch.ops.aten.mkldnn_convolution(
+                input, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+            )
+        return super().forward(input)

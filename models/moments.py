@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+CACHED_BYTES = 1 << 20  # a piece and its deviations stay in a core's cache
 
 
 class Moments:
@@ -20,7 +24,15 @@ class Moments:
 
     def add(self, top: int, band: Tensor) -> None:
         """Take in rows from `top` on: band [B,T,rows,W,C]."""
-        measure = _centred_rows if band.device.type == "cpu" else _summed_rows
+        if band.device.type != "cpu":
+            return self._put(top, band, _summed_rows)
+        row_bytes = band[:, :, 0].numel() * 4
+        for piece in band.split(max(1, CACHED_BYTES // row_bytes), dim=2):
+            self._put(top, piece, _centred_rows)
+            top += piece.shape[2]
+        return None
+
+    def _put(self, top: int, band: Tensor, measure: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
         rows = slice(top, top + band.shape[2])
         self._mean[:, :, rows], self._spread[:, :, rows] = measure(band)
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from . import layers
 from .checkpoint import check_finite, check_keys, open_state_dict
 from .subpixel import compose
 from .vae import VideoVAE
@@ -23,7 +24,7 @@ def load_vae(
 ) -> VideoVAE:
     """The VAE in a weights file or state dict, ready to encode and decode.
 
-    dtype None: float32 on the CPU, elsewhere what the file holds. `operations`: where layers come from (torch.nn).
+    dtype None: float32 on the CPU, elsewhere what the file holds. `operations`: where layers come from (None: plain torch).
     Raises BadCheckpoint or UnsupportedCheckpoint before anything large is allocated.
     """
     state, name = open_state_dict(weights)
@@ -37,7 +38,7 @@ def load_vae(
         # the order of the maps in memory: otherwise PyTorch re-orders every kernel at every call
         derived = {key: _channels_last(tensor) for key, tensor in derived.items()}
         with torch.device("meta"):
-            vae = VideoVAE(config, nn)
+            vae = VideoVAE(config, layers)
     else:
         vae = VideoVAE(config, operations)  # never on meta: ComfyUI's quantised weights would stay there
     vae.load_state_dict(derived, assign=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
+from seedvr2_anywhere.benchmarks.native_seedvr2 import comfy, native_vae
 from seedvr2_anywhere.models import load_vae
 from seedvr2_anywhere.models.convolve import Frames
 from seedvr2_anywhere.models.errors import BadCheckpoint, BadInput, ModelError, UnsupportedCheckpoint
@@ -14,7 +13,6 @@ from seedvr2_anywhere.models.source import Run
 from seedvr2_anywhere.models.state import DeviceState
 from seedvr2_anywhere.models.subpixel import SubpixelUp, UpSampler, compose
 from seedvr2_anywhere.models.vae_config import SCALE, VAEConfig, expected_vae_keys, infer_vae_config
-from seedvr2_anywhere.tests.models.dit_toys import comfy
 from seedvr2_anywhere.tests.models.plain_vae import PlainVAE
 from seedvr2_anywhere.tests.models.vae_toys import (
     SMALL,
@@ -145,30 +143,14 @@ def test_bfloat16_stays_near_float32():
 GRIDS = [(1, 6, 5), (2, 4, 4), (3, 2, 7), (5, 6, 8), (2, 12, 10), (9, 4, 2)]
 
 
-def native_vae(config, weights, monkeypatch):
-    """ComfyUI's own VAE with the same weights."""
-    comfy()
-    module = sys.modules["comfy.ldm.seedvr.vae"] if "comfy.ldm.seedvr.vae" in sys.modules else import_native()
-    monkeypatch.setattr(module, "BYTEDANCE_BLOCK_OUT_CHANNELS", config.widths)
-    theirs = module.VideoAutoencoderKLWrapper()
-    theirs.load_state_dict(weights, strict=True)
-    return theirs.requires_grad_(False).eval()
-
-
-def import_native():
-    import importlib
-
-    return importlib.import_module("comfy.ldm.seedvr.vae")
-
-
 @pytest.mark.comfy
 @pytest.mark.parametrize(
     "config, grids",
     [(TOY, [(1, 6, 5), (2, 4, 4), (3, 2, 7), (5, 6, 8), (2, 12, 10), (9, 4, 2)]), (VAEConfig(), [(2, 4, 3)])],
 )
-def test_vae_equals_comfyui(config, grids, monkeypatch):
+def test_vae_equals_comfyui(config, grids):
     weights = random_weights(config)
-    theirs, ours = native_vae(config, weights, monkeypatch), load_vae(weights)
+    theirs, ours = native_vae(config, weights), load_vae(weights)
     with torch.no_grad():
         for latents, height, width in grids:
             video = noise(1, 3, 4 * latents - 3, 8 * height, 8 * width).clamp(-1, 1)

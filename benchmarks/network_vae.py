@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,8 @@ def compare(device: str, frames: int, height: int, width: int, turns: int) -> No
     ours, theirs = load_vae(state, device=device, dtype=dtype), native_vae(VAEConfig(), state)
     video, latent = clips(frames, height, width, next(iter(state.values())))
     calls = {
-        "decode": (lambda: ours.decode(latent), lambda: theirs.decode(latent)),
-        "encode": (lambda: ours.encode(video), lambda: theirs.encode(video)),
+        "decode": (partial(ours.decode, latent), partial(theirs.decode, latent)),
+        "encode": (partial(ours.encode, video), partial(theirs.encode, video)),
     }
     for name, (our_call, their_call) in calls.items():
         result = time_pair(our_call, their_call, turns)

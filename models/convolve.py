@@ -29,7 +29,7 @@ class Frames:
 
 def convolve(
     run: Run,
-    conv: nn.Module,
+    conv: nn.Conv3d,
     x: Frames,
     *,
     padding: Padding = AROUND,

@@ -18,6 +18,11 @@ class Operations(Protocol):
         """Class of linear layers."""
         ...
 
+    @property
+    def Conv3d(self) -> Callable[..., nn.Conv3d]:
+        """Class of convolutions over frames."""
+        ...
+
 
 class Linear(nn.Linear):
     """torch.nn.Linear that takes any input dtype: the weight is cast for the call, never kept twice."""

@@ -66,7 +66,7 @@ class Run:
         if maps.nbytes == storage.nbytes():  # views of something larger stay with their owner
             self._spare = [torch.empty(0, dtype=torch.uint8).set_(storage), *self._spare][:MOST_SPARE]
 
-    def bands(self, source: Source, rows: int, row_bytes: int, conv: nn.Module) -> Iterator[tuple[int, int]]:
+    def bands(self, source: Source, rows: int, row_bytes: int, conv: nn.Conv3d) -> Iterator[tuple[int, int]]:
         """Split `rows` of output so that a block stays near the limit, but no smaller than the kernel it goes with."""
         limit = max(self.block_bytes, kernel_bytes(conv, source.data))
         step = max(limit // row_bytes, _fewest_rows(source))
@@ -137,7 +137,7 @@ class Memory:
                 self._run.give_back(frame)
 
 
-def kernel_bytes(conv: nn.Module, data: Tensor) -> int:
+def kernel_bytes(conv: nn.Conv3d, data: Tensor) -> int:
     """Bytes of the kernel at the precision of `data`."""
     return math.prod(conv.kernel_size) * conv.in_channels * conv.out_channels * data.itemsize
 

@@ -121,11 +121,12 @@ class _CudaCopier:
         with torch.cuda.stream(self._stream):
             copied = [frame.to(self._device, non_blocking=True) for frame in frames]
             done = self._stream.record_event()
-        return lambda: self._arrive(copied, done)
 
-    def _arrive(self, copied: list[Tensor], done: torch.cuda.Event) -> list[Tensor]:
-        current = torch.cuda.current_stream(self._device)
-        current.wait_event(done)
-        for frame in copied:
-            frame.record_stream(current)
-        return copied
+        def arrive() -> list[Tensor]:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(done)
+            for frame in copied:
+                frame.record_stream(current)
+            return copied
+
+        return arrive

@@ -66,7 +66,7 @@ class SubpixelUp(nn.Module):
             self.second = operations.Conv3d(size.inner, wide * 2, (1, 2, 2), **place)
             self.second_border = BorderBias(2, size.outer, **place)
 
-    def enlarge(self, run: Run, x: Frames) -> Frames:
+    def forward(self, run: Run, x: Frames) -> Frames:
         """The next maps of a clip, [B,T,H,W,C] → [B,z·T,2H,2W,C'], measured.
 
         With z = 2 a clip's first frame comes alone and gives one frame.
@@ -126,9 +126,8 @@ class BorderBias(nn.Module):
 
     def __init__(self, frames: int, channels: int, device=None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        for name in ("rows", "columns", "corners"):
-            empty = torch.empty(2, frames, 2, channels, device=device, dtype=dtype)
-            setattr(self, name, nn.Parameter(empty, requires_grad=False))
+        empty = torch.empty(3, 2, frames, 2, channels, device=device, dtype=dtype)
+        self.rows, self.columns, self.corners = (nn.Parameter(each, requires_grad=False) for each in empty.unbind())
 
     def forward(self, maps: Tensor, has_top: bool, has_bottom: bool) -> None:
         """Correct maps [B,T,z,2h,2w,C] in place; they are rows of a frame that hold its top, its bottom, or neither."""

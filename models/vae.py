@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from .convolve import BELOW_RIGHT, Frames, convolve, join
 from .errors import BadInput
+from .layers import Operations
 from .moments import FrameNorm, Moments
 from .source import Run
 from .subpixel import SubpixelUp, UpSampler
@@ -21,7 +23,7 @@ ATTENTION_BYTES = 256 << 20  # scores held at a time
 class Residual(nn.Module):
     """x + conv2(silu(norm2(conv1(silu(norm1(x))))))."""
 
-    def __init__(self, before: int, width: int, operations, **place) -> None:
+    def __init__(self, before: int, width: int, operations: Operations, **place) -> None:
         super().__init__()
         self.norm1 = FrameNorm(before, **place)
         self.conv1 = operations.Conv3d(before, width, 3, **place)
@@ -29,7 +31,7 @@ class Residual(nn.Module):
         self.conv2 = operations.Conv3d(width, width, 3, **place)
         self.conv_shortcut = operations.Conv3d(before, width, 1, **place) if before != width else None
 
-    def run(self, run: Run, x: Frames, measure: bool = True) -> Frames:
+    def forward(self, run: Run, x: Frames, measure: bool = True) -> Frames:
         """The next maps of a clip, in place of `x`; `measure` where a norm follows."""
         hidden = convolve(run, self.conv1, x, norm=self.norm1)
         skip = (x.data, self.conv_shortcut)
@@ -42,13 +44,13 @@ class Residual(nn.Module):
 class FrameAttention(nn.Module):
     """One head over all positions of a frame."""
 
-    def __init__(self, width: int, operations, **place) -> None:
+    def __init__(self, width: int, operations: Operations, **place) -> None:
         super().__init__()
         self.group_norm = FrameNorm(width, **place)
         self.to_q, self.to_k, self.to_v = (operations.Linear(width, width, **place) for _ in range(3))
         self.to_out = nn.ModuleList([operations.Linear(width, width, **place)])
 
-    def run(self, run: Run, x: Frames) -> Frames:
+    def forward(self, run: Run, x: Frames) -> Frames:
         """x + attention(norm(x)), frame by frame, its queries in chunks."""
         run.check()
         assert x.moments is not None
@@ -78,83 +80,88 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-class Sampler(nn.Module):
-    """Holds one sampling convolution under the name it has in checkpoints."""
+class DownSampler(nn.Module):
+    """Halves rows and columns, and frames where its kernel has depth."""
 
-    def __init__(self, conv: nn.Module) -> None:
+    def __init__(self, width: int, frames: int, operations: Operations, **place) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv = operations.Conv3d(width, width, (2 * frames - 1, 3, 3), (frames, 2, 2), **place)
+
+    def forward(self, run: Run, x: Frames) -> Frames:
+        """The next maps of a clip, in place of `x`; measured."""
+        smaller = convolve(run, self.conv, x, padding=BELOW_RIGHT)
+        run.give_back(x.data)
+        return smaller
 
 
 class Level(nn.Module):
     """Residual blocks of one resolution, with the sampler that leads to the next, or the attention between them."""
 
-    def __init__(self, before: int, width: int, blocks: int, operations, **place) -> None:
+    def __init__(self, before: int, width: int, blocks: int, operations: Operations, **place) -> None:
         super().__init__()
         widths = [before] + [width] * (blocks - 1)
         self.resnets = nn.ModuleList(Residual(each, width, operations, **place) for each in widths)
+        self.downsamplers: nn.ModuleList | None = None
+        self.upsamplers: nn.ModuleList | None = None
 
-    def run(self, run: Run, x: Frames, measure: bool) -> Frames:
+    def forward(self, run: Run, x: Frames, measure: bool) -> Frames:
         """The residual blocks; `measure` the last one's output where a norm follows."""
         for block in self.resnets[:-1]:
-            x = block.run(run, x)
-        return self.resnets[-1].run(run, x, measure)
+            x = block(run, x)
+        return self.resnets[-1](run, x, measure)
 
 
 class Middle(Level):
     """Residual block, attention, residual block on the smallest grid."""
 
-    def __init__(self, width: int, operations, **place) -> None:
+    def __init__(self, width: int, operations: Operations, **place) -> None:
         super().__init__(width, width, 2, operations, **place)
         self.attentions = nn.ModuleList([FrameAttention(width, operations, **place)])
 
-    def run(self, run: Run, x: Frames, measure: bool = True) -> Frames:
+    def forward(self, run: Run, x: Frames, measure: bool = True) -> Frames:
         """Measured: a norm always follows."""
-        x = self.attentions[0].run(run, self.resnets[0].run(run, x))
-        return self.resnets[1].run(run, x, measure)
+        x = self.attentions[0](run, self.resnets[0](run, x))
+        return self.resnets[1](run, x, measure)
 
 
 class Encoder(nn.Module):
     """Pixels → mean and log-variance."""
 
-    def __init__(self, config: VAEConfig, operations, **place) -> None:
+    def __init__(self, config: VAEConfig, operations: Operations, **place) -> None:
         super().__init__()
         widths = config.widths
         self.conv_in = operations.Conv3d(config.pixel_channels, widths[0], 3, **place)
         self.down_blocks = nn.ModuleList()
         for before, width in zip((widths[0], *widths[:-1]), widths, strict=True):
             self.down_blocks.append(Level(before, width, config.encoder_blocks, operations, **place))
-        for level, width, frames in zip(self.down_blocks, widths, config.down_frames, strict=False):
-            kernel, stride = (2 * frames - 1, 3, 3), (frames, 2, 2)
-            level.downsamplers = nn.ModuleList([Sampler(operations.Conv3d(width, width, kernel, stride, **place))])
+        for level, width, frames in zip(
+            cast("list[Level]", self.down_blocks), widths, config.down_frames, strict=False
+        ):
+            level.downsamplers = nn.ModuleList([DownSampler(width, frames, operations, **place)])
         self.mid_block = Middle(widths[-1], operations, **place)
         self.conv_norm_out = FrameNorm(widths[-1], **place)
         self.conv_out = operations.Conv3d(widths[-1], 2 * config.latent_channels, 3, **place)
 
-    def run(self, run: Run, pixels: Tensor, full_frames: int) -> Tensor:
+    def forward(self, run: Run, pixels: Tensor, full_frames: int) -> Tensor:
         """The next frames [B,T,H,W,3] of a clip (the first alone, then fours) → [B,t,h,w,2·C]."""
         parts = pixels.split(full_frames, dim=1)
         x = join([self._level(run, convolve(run, self.conv_in, Frames(part)), 0) for part in parts])
         for number in range(1, len(self.down_blocks)):
             x = self._level(run, x, number)
-        x = self.mid_block.run(run, x)
+        x = self.mid_block(run, x)
         return convolve(run, self.conv_out, x, norm=self.conv_norm_out, measure=False).data
 
     def _level(self, run: Run, x: Frames, number: int) -> Frames:
-        level = self.down_blocks[number]
-        last = number == len(self.down_blocks) - 1
-        x = level.run(run, x, measure=last)
-        if last:
-            return x
-        smaller = convolve(run, level.downsamplers[0].conv, x, padding=BELOW_RIGHT)
-        run.give_back(x.data)
-        return smaller
+        level = cast("Level", self.down_blocks[number])
+        last = level.downsamplers is None
+        x = level(run, x, measure=last)
+        return x if level.downsamplers is None else level.downsamplers[0](run, x)
 
 
 class Decoder(nn.Module):
     """Latents → pixels, with composed up-samplers."""
 
-    def __init__(self, config: VAEConfig, operations, **place) -> None:
+    def __init__(self, config: VAEConfig, operations: Operations, **place) -> None:
         super().__init__()
         widths = config.widths[::-1]
         self.conv_in = operations.Conv3d(config.latent_channels, widths[0], 3, **place)
@@ -162,33 +169,33 @@ class Decoder(nn.Module):
         self.up_blocks = nn.ModuleList()
         for before, width in zip((widths[0], *widths[:-1]), widths, strict=True):
             self.up_blocks.append(Level(before, width, config.decoder_blocks, operations, **place))
-        for level, width, frames in zip(self.up_blocks, widths, config.up_frames, strict=False):
+        self._frames = config.up_frames
+        for level, width, frames in zip(cast("list[Level]", self.up_blocks), widths, config.up_frames, strict=False):
             level.upsamplers = nn.ModuleList([SubpixelUp(UpSampler(width, width, frames), operations, **place)])
         self.conv_norm_out = FrameNorm(widths[-1], **place)
         self.conv_out = operations.Conv3d(widths[-1], config.pixel_channels, 3, **place)
 
-    def run(self, run: Run, latent: Tensor, full_frames: int) -> Iterator[Tensor]:
+    def forward(self, run: Run, latent: Tensor, full_frames: int) -> Iterator[Tensor]:
         """The next latents [B,t,h,w,C] of a clip (the first alone) → pixels [B,T,H,W,3], `full_frames` at a time."""
-        x = self.mid_block.run(run, convolve(run, self.conv_in, Frames(latent)))
+        x = self.mid_block(run, convolve(run, self.conv_in, Frames(latent)))
         yield from self._climb(run, x, 0, full_frames)
 
     def _climb(self, run: Run, x: Frames, number: int, full_frames: int) -> Iterator[Tensor]:
         """From the blocks of one resolution to the pixels, enlarging no more frames at a time than are wanted."""
-        last = number == len(self.up_blocks) - 1
-        level = self.up_blocks[number]
-        x = level.run(run, x, measure=last)
-        if last:
+        level = cast("Level", self.up_blocks[number])
+        last = level.upsamplers is None
+        x = level(run, x, measure=last)
+        if level.upsamplers is None:
             yield convolve(run, self.conv_out, x, norm=self.conv_norm_out, measure=False).data
             return
-        up = level.upsamplers[0]
-        for part in x.data.split(max(1, full_frames // up.size.frames), dim=1):
-            yield from self._climb(run, up.enlarge(run, Frames(part)), number + 1, full_frames)
+        for part in x.data.split(max(1, full_frames // self._frames[number]), dim=1):
+            yield from self._climb(run, level.upsamplers[0](run, Frames(part)), number + 1, full_frames)
 
 
 class VideoVAE(nn.Module):
     """Encoder and decoder of one checkpoint; both work on streams, whole clips are a stream pushed at once."""
 
-    def __init__(self, config: VAEConfig, operations, **place) -> None:
+    def __init__(self, config: VAEConfig, operations: Operations, **place) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config, operations, **place)

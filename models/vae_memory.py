@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from .vae import VideoVAE
 from .vae_config import SPATIAL_FACTOR, TEMPORAL_FACTOR, VAEConfig
-from .vae_stream import Stream
+from .vae_stream import DecoderStream, EncoderStream
 
 SLICES = 4  # of which the last two are steady state
 
@@ -59,7 +59,7 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def _watch(vae: VideoVAE, half: nn.Module, stream: Stream, clip: list[Tensor]) -> Footprint:
+def _watch(vae: VideoVAE, half: nn.Module, stream: EncoderStream | DecoderStream, clip: list[Tensor]) -> Footprint:
     weights = sum(parameter.nbytes for parameter in half.parameters())
     with LiveBytes() as live:
         for part in clip:

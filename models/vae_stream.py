@@ -99,7 +99,7 @@ class DecoderStream(Stream):
         start = 0
         for length, _ in self._slices(latents.shape[1]):
             part = latents[:, start : start + length].to(self._device, self._vae.dtype) / SCALE
-            yield from self._vae.decoder.run(self._run, part, self._full_frames)
+            yield from self._vae.decoder(self._run, part, self._full_frames)
             start += length
 
 
@@ -130,5 +130,5 @@ class EncoderStream(Stream):
 
     def _encode(self, frames: Tensor) -> Tensor:
         frames = frames.to(self._device, self._vae.dtype)
-        posterior = self._vae.encoder.run(self._run, frames, self._full_frames)
+        posterior = self._vae.encoder(self._run, frames, self._full_frames)
         return posterior[..., : self._vae.config.latent_channels] * SCALE  # the mean half

@@ -49,7 +49,7 @@ def test_golden_encoding():
     run = Run(DeviceState(), 1 << 30, lambda: None)
     video = formula_input((1, 3, 9, 48, 64), 0.2).permute(0, 2, 3, 4, 1)
     with torch.no_grad():
-        slices = [vae.encoder.run(run, part, 4) for part in (video[:, :1], video[:, 1:5], video[:, 5:])]
+        slices = [vae.encoder(run, part, 4) for part in (video[:, :1], video[:, 1:5], video[:, 5:])]
     posterior = torch.cat(slices, dim=1)[0]
     assert posterior.mean().item() == pytest.approx(0.0035979, abs=GOLDEN_TOLERANCE)
     assert posterior.std().item() == pytest.approx(0.1729116, abs=GOLDEN_TOLERANCE)
@@ -115,7 +115,7 @@ def enlarge_piecewise(state, size, x, block_bytes):
     up = SubpixelUp(size, torch.nn)
     up.load_state_dict(compose(expand, conv))
     run = Run(DeviceState(), block_bytes, lambda: None)
-    pieces = [up.enlarge(run, Frames(part.permute(0, 2, 3, 4, 1).clone())) for part in x.split([1, 2, 1], dim=2)]
+    pieces = [up(run, Frames(part.permute(0, 2, 3, 4, 1).clone())) for part in x.split([1, 2, 1], dim=2)]
     return torch.cat([piece.data.clone() for piece in pieces], dim=1).permute(0, 4, 1, 2, 3)
 
 

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def native_velocity(theirs: nn.Module, latent: Tensor, condition: Tensor, text: 
     return theirs(latent, moment, text[None], condition=condition, transformer_options=options)
 
 
-def native_vae(config: VAEConfig, state: dict[str, Tensor]) -> nn.Module:
+def native_vae(config: VAEConfig, state: dict[str, Tensor]) -> Any:
     """Their VAE with these weights, in their dtype and place. It knows one set of widths, so these are set."""
     module = comfy().vae
     known_widths = module.BYTEDANCE_BLOCK_OUT_CHANNELS

@@ -24,7 +24,7 @@ def load_vae(
 ) -> VideoVAE:
     """The VAE in a weights file or state dict, ready to encode and decode.
 
-    dtype None: float32 on the CPU, elsewhere what the file holds. `operations`: where layers come from (None: plain torch).
+    dtype None: float32 on the CPU, elsewhere what the file holds. `operations`: where layers come from (None: torch).
     Raises BadCheckpoint or UnsupportedCheckpoint before anything large is allocated.
     """
     state, name = open_state_dict(weights)

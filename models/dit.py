@@ -19,7 +19,7 @@ from .modulation import Modulation, TimeEmbedding, Vectors, modulated_norm
 from .rotary import frequencies, rotation, text_angles, video_angles
 from .windows import Arrangement, Grid, arrange, chunks
 
-KEPT_GRIDS = 4  # grids whose tables stay: a clip has one, its last window another
+KEPT_GRIDS = 2  # grids whose tables stay: a clip has one, its last window another
 KEPT_TEXTS = 2  # positive and negative
 
 OnBlock = Callable[[int, int], None]

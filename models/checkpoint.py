@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import BadCheckpoint, UnsupportedCheckpoint
+from .formats import marks_in_header
 
 COMFY_PREFIX = "model.diffusion_model."  # ComfyUI saves a diffusion model under this name
 GGUF_MAGIC = b"GGUF"
@@ -22,11 +23,8 @@ MAX_HEADER_BYTES = 100_000_000  # limit of the safetensors format
 SHOWN = 3  # keys of each kind named in a message
 SCAN_BYTES = 1 << 20  # of a float8 tensor looked at together when searching for NaN
 # float8 kind → (mask of the magnitude bits, lowest magnitude that is no number), from the OCP 8-bit formats
-FLOAT8_FIRST_BAD = {
-    torch.float8_e4m3fn: (0x7F, 0x7F),
-    torch.float8_e5m2: (0x7F, 0x7C),
-    torch.float8_e8m0fnu: (0xFF, 0xFF),
-}
+FLOAT8_BITS = {"float8_e4m3fn": (0x7F, 0x7F), "float8_e5m2": (0x7F, 0x7C), "float8_e8m0fnu": (0xFF, 0xFF)}
+FLOAT8_FIRST_BAD = {getattr(torch, kind): bits for kind, bits in FLOAT8_BITS.items() if hasattr(torch, kind)}
 
 
 def open_state_dict(weights: str | os.PathLike[str] | Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
@@ -115,10 +113,12 @@ def _open_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            header = file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         size = path.stat().st_size
         raise BadCheckpoint(f"{path} ({size} bytes) is cut short or damaged: {error}. Download it again.") from error
+    return state | marks_in_header(header, str(path))
 
 
 def _open_torch(path: Path, mapped: bool) -> dict[str, Tensor]:

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from .blocks import Block, Layout
 from .config import CONDITION_CHANNELS, LATENT_CHANNELS, PATCH, DiTConfig
+from .dit_memory import tokens_per_chunk
 from .errors import BadInput
 from .layers import Operations
 from .modulation import Modulation, TimeEmbedding, Vectors, modulated_norm
 from .rotary import frequencies, rotation, text_angles, video_angles
+from .snapshot import Snapshot
 from .windows import Arrangement, Grid, arrange, chunks
 
-SCRATCH_BYTES = {"cpu": 256 << 20}  # memory for one chunk of tokens, by device type
-DEFAULT_SCRATCH_BYTES = 1 << 30
-KEPT_GRIDS = 4  # grids whose tables stay: a clip has one, its last window another
+KEPT_GRIDS = 2  # grids whose tables stay: a clip has one, its last window another
 KEPT_TEXTS = 2  # positive and negative
 
 OnBlock = Callable[[int, int], None]
@@ -71,8 +71,8 @@ class NaDiT(nn.Module):
 
     def reset_constants(self) -> None:
         """Forget what was computed from weights, timestep and text; call it when weights changed behind the scenes."""
-        self._constants: dict[tuple, Constants] = {}
-        self._texts: list[tuple[tuple, Tensor, Tensor]] = []
+        self._constants: tuple[tuple, Snapshot, Constants] | None = None
+        self._texts: list[tuple[tuple, Snapshot, Tensor, Tensor]] = []
         self._geometries: dict[tuple, Geometry] = {}
 
     def forward(self, latent: Tensor, condition: Tensor, text: Tensor, timestep: float) -> Tensor:
@@ -100,20 +100,25 @@ class NaDiT(nn.Module):
             if index and geometry.turns is not None:
                 video = video[geometry.turns[1 - index % 2]]
             video, text = block(video, text, geometry.layouts[index % 2], *constants.blocks[index])
-        if constants.head is not None:
-            video = modulated_norm(video, *constants.head)
-        velocity = self.vid_out["proj"](video)[geometry.leave[1 - len(self.blocks) % 2]]
-        return unpatchify(velocity, grid)
+        last = (len(self.blocks) - 1) % 2
+        pieces = [
+            self._head(video[chunk.start : chunk.stop], constants.head) for chunk in geometry.layouts[last].chunks
+        ]
+        return unpatchify(torch.cat(pieces)[geometry.leave[last]], grid)
+
+    def _head(self, video: Tensor, modulation: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Video tokens [N, D] → velocity features [N, 64]."""
+        return self.vid_out["proj"](video if modulation is None else modulated_norm(video, *modulation))
 
     def _prepare(self, timestep: float, device: torch.device) -> Constants:
         """Modulation of all blocks for a timestep, kept as long as the weights it came from stay the same."""
         if torch.is_grad_enabled():
             return self._compute_constants(timestep, device)
-        key = (timestep, device, self.dtype, self._fingerprint(self._modulators()))
-        if key not in self._constants:
+        key, modules = (timestep, device, self.dtype, self._patches()), self._modulators()
+        if self._constants is None or self._constants[0] != key or not self._constants[1].holds(modules):
             with torch.inference_mode(False), torch.no_grad():
-                self._constants = {key: self._compute_constants(timestep, device)}
-        return self._constants[key]
+                self._constants = (key, Snapshot(modules), self._compute_constants(timestep, device))
+        return self._constants[2]
 
     def _compute_constants(self, timestep: float, device: torch.device) -> Constants:
         embedding = self.emb_in(timestep, device, self.dtype)
@@ -129,14 +134,14 @@ class NaDiT(nn.Module):
         """Text tokens [L, D]; kept for the last two texts, recognised by their values."""
         if torch.is_grad_enabled():
             return self.txt_in(text.to(device, self.dtype))
-        key = (device, self.dtype, text.dtype, text.shape, self._fingerprint([self.txt_in]))
-        for known, given, tokens in self._texts:
-            if known == key and given.device == text.device and torch.equal(given, text):
+        key = (device, self.dtype, text.device, text.dtype, text.shape, self._patches())
+        for known, snapshot, given, tokens in self._texts:
+            if known == key and snapshot.holds([self.txt_in]) and torch.equal(given, text):
                 return tokens
         with torch.inference_mode(False), torch.no_grad():
             given = text.clone()
             tokens = self.txt_in(given.to(device, self.dtype))
-        self._texts = [(key, given, tokens), *self._texts][:KEPT_TEXTS]
+        self._texts = [(key, Snapshot([self.txt_in]), given, tokens), *self._texts][:KEPT_TEXTS]
         return tokens
 
     def _modulators(self) -> list[nn.Module]:
@@ -146,14 +151,12 @@ class NaDiT(nn.Module):
     def _blocks(self) -> list[Block]:
         return cast("list[Block]", list(self.blocks))
 
-    def _fingerprint(self, modules: list[nn.Module]) -> tuple:
-        """Changes when a weight is replaced or written to, or when ComfyUI's patcher put other patches on."""
-        weights = [weight for module in modules for weight in module.parameters()]
-        patches = getattr(self, "current_weight_patches_uuid", None)
-        return patches, tuple((id(weight), 0 if weight.is_inference() else weight._version) for weight in weights)
+    def _patches(self) -> object:
+        """Changes when ComfyUI's patcher of this very module puts other patches on; the weights may not show it."""
+        return getattr(self, "current_weight_patches_uuid", None)
 
     def _geometry(self, grid: Grid, text_length: int, device: torch.device) -> Geometry:
-        limit = self._tokens_per_chunk(device)
+        limit = tokens_per_chunk(self.config, self.dtype, device.type, self.scratch_bytes)
         key = (grid, text_length, device, limit)
         if key not in self._geometries:
             with torch.inference_mode(False), torch.no_grad():
@@ -180,21 +183,9 @@ class NaDiT(nn.Module):
         text = rotation(text_angles(text_length, self.freqs), width).to(device) if language else None
         return Layout(tuple(chunks(windows.runs, limit)), windows.windows, rotation(angles, width).to(device), text)
 
-    def _tokens_per_chunk(self, device: torch.device) -> int:
-        budget = self.scratch_bytes or SCRATCH_BYTES.get(device.type, DEFAULT_SCRATCH_BYTES)
-        return max(1, budget // scratch_per_token(self.config, self.dtype))
-
     def _learns(self, *inputs: Tensor) -> bool:
         wanted = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         return wanted and any(tensor.requires_grad for tensor in (*inputs, *self.parameters()))
-
-
-def scratch_per_token(config: DiTConfig, dtype: torch.dtype) -> int:
-    """Bytes of scratch one token needs while its chunk passes a block, the residual not counted."""
-    wide = dtype.itemsize
-    attention = wide * (config.width + 8 * config.inner) + 4 * 4 * config.inner  # rotation runs in float32
-    mlp = wide * (2 * config.width + 2 * config.hidden)
-    return max(attention, mlp)
 
 
 def check_call(config: DiTConfig, latent: Tensor, condition: Tensor, text: Tensor, timestep: float) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 from .errors import BadCheckpoint
 
 MARK = ".comfy_quant"
+HEADER_KEY = "_quantization_metadata"
 LEGACY_MARKER = "scaled_fp8"
 LEGACY_NAMES = {".scale_weight": ".weight_scale", ".scale_input": ".input_scale"}
 SIDECARS = ("comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "pre_quant_scale")
@@ -56,6 +57,17 @@ def modernize(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if old == ".scale_weight":
             modern[key.removesuffix(old) + MARK] = encode_mark(layer)
     return modern
+
+
+def marks_in_header(metadata: Mapping[str, str], name: str) -> dict[str, Tensor]:
+    """The marks of files that describe their quantised layers in the header instead of beside them."""
+    text = metadata.get(HEADER_KEY)
+    if text is None:
+        return {}
+    try:
+        return {f"{layer}{MARK}": encode_mark(mark) for layer, mark in json.loads(text)["layers"].items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise BadCheckpoint(f"{name}: {HEADER_KEY} in its header cannot be read: {error!r}.") from error
 
 
 def encode_mark(layer: Mapping[str, object]) -> Tensor:

@@ -82,16 +82,20 @@ def partition(grid: Grid, shifted: bool) -> tuple[Cuts, Cuts, Cuts]:
     return t, y, x
 
 
+def window_runs(grid: Grid, shifted: bool) -> tuple[Run, ...]:
+    """Windows of a grid by size, smallest first: how many of how many tokens."""
+    sizes = (math.prod(_extent(box)) for box in _sorted_boxes(grid, shifted))
+    return tuple(Run(len(list(same)), tokens) for tokens, same in groupby(sizes))
+
+
 def arrange(grid: Grid, shifted: bool) -> Arrangement:
     """Window order of a grid's tokens. Tables take a few dozen bytes per token."""
-    windows = sorted(_boxes(partition(grid, shifted)), key=lambda box: math.prod(_extent(box)))
+    windows = _sorted_boxes(grid, shifted)
     position = torch.arange(math.prod(grid)).reshape(grid)
     order = [position[tuple(slice(*span) for span in box)].reshape(-1) for box in windows]
     place = [_places(_extent(box)) for box in windows]
     extent = [torch.tensor(_extent(box)).expand(math.prod(_extent(box)), 3) for box in windows]
-    sizes = (math.prod(_extent(box)) for box in windows)
-    runs = tuple(Run(len(list(same)), tokens) for tokens, same in groupby(sizes))
-    return Arrangement(torch.cat(order), torch.cat(place), torch.cat(extent), runs)
+    return Arrangement(torch.cat(order), torch.cat(place), torch.cat(extent), window_runs(grid, shifted))
 
 
 def chunks(runs: tuple[Run, ...], limit: int) -> list[Chunk]:
@@ -112,10 +116,11 @@ def chunks(runs: tuple[Run, ...], limit: int) -> list[Chunk]:
     return [*pieces, Chunk(start, start + taken, tuple(held))]
 
 
-def _boxes(boundaries: tuple[Cuts, Cuts, Cuts]) -> list[tuple[tuple[int, int], ...]]:
-    """((t0, t1), (y0, y1), (x0, x1)) of every window, x outermost, t innermost."""
-    t, y, x = (list(pairwise(axis)) for axis in boundaries)
-    return [(span_t, span_y, span_x) for span_x, span_y, span_t in product(x, y, t)]
+def _sorted_boxes(grid: Grid, shifted: bool) -> list[tuple[tuple[int, int], ...]]:
+    """((t0, t1), (y0, y1), (x0, x1)) of every window, smallest first, then x outermost, t innermost."""
+    t, y, x = (list(pairwise(axis)) for axis in partition(grid, shifted))
+    boxes = [(span_t, span_y, span_x) for span_x, span_y, span_t in product(x, y, t)]
+    return sorted(boxes, key=lambda box: math.prod(_extent(box)))
 
 
 def _extent(box: tuple[tuple[int, int], ...]) -> tuple[int, ...]:

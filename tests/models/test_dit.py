@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 from seedvr2_anywhere.models import attention, load_dit
-from seedvr2_anywhere.models.dit import patchify, scratch_per_token, unpatchify
+from seedvr2_anywhere.models.dit import patchify, unpatchify
+from seedvr2_anywhere.models.dit_memory import scratch_per_token
 from seedvr2_anywhere.models.errors import BadInput
 from seedvr2_anywhere.models.windows import arrange
 from seedvr2_anywhere.tests.models.dit_toys import config, cosine, formula_weights, inputs, random_weights

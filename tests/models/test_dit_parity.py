@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from seedvr2_anywhere.benchmarks.parity_dit import compare
 from seedvr2_anywhere.models import load_dit
 from seedvr2_anywhere.tests.models.dit_toys import config, inputs, native_dit, native_velocity, random_weights
 
@@ -45,3 +46,8 @@ def test_full_width_transformer_equals_comfyui(style):
     theirs, ours = native_dit(FULL_WIDTH[style], weights), load_dit(weights)
     for grid in [(2, 18, 26), (1, 6, 10)]:
         assert_same_velocity(ours, theirs, inputs(FULL_WIDTH[style], grid))
+
+
+@pytest.mark.comfy
+def test_random_transformers_on_random_grids_equal_comfyui():
+    assert compare(seed=7, count=12) <= TOLERANCE

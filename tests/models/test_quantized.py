@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from seedvr2_anywhere.models import load_dit
 from seedvr2_anywhere.models.errors import BadCheckpoint, UnsupportedCheckpoint
 from seedvr2_anywhere.models.formats import encode_mark, modernize
@@ -132,6 +134,21 @@ def test_legacy_scaled_float8_equals_its_twin():
         packed[key] = tensor
     assert "blocks.0.attn.proj_qkv.vid.weight_scale" in modernize(packed)
     torch.testing.assert_close(velocity(load_dit(packed)), velocity(load_dit(twin)), rtol=0, atol=2e-5)
+
+
+@pytest.mark.comfy
+def test_marks_may_stand_in_the_header(tmp_path):
+    packed, twin = quantize(random_weights(TOY), "int8")
+    layers = {key.removesuffix(".comfy_quant"): KINDS["int8"][0] for key in packed if key.endswith(".comfy_quant")}
+    plain = {f"model.diffusion_model.{k}": v for k, v in packed.items() if not k.endswith(".comfy_quant")}
+    named = {f"model.diffusion_model.{layer}": mark for layer, mark in layers.items()}
+    header = {"_quantization_metadata": json.dumps({"layers": named})}
+    save_file(plain, tmp_path / "int8.safetensors", header)
+    found = velocity(load_dit(tmp_path / "int8.safetensors"))
+    torch.testing.assert_close(found, velocity(load_dit(twin)), rtol=0, atol=2e-5)
+    save_file(plain, tmp_path / "bad.safetensors", {"_quantization_metadata": "[]"})
+    with pytest.raises(BadCheckpoint, match=r"bad\.safetensors: _quantization_metadata"):
+        load_dit(tmp_path / "bad.safetensors")
 
 
 LAYER = "blocks.0.attn.proj_qkv.vid"

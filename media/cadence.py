@@ -1,0 +1,81 @@
+"""When each frame is shown in the file: the source's own time stamps, a constant rate, or the same frames at a rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from .description import WriteFailed
+from .output import Cadence
+from .timing import snap_rate
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One appearance of a frame, in ticks of the output's time base."""
+
+    pts: int
+    duration: int
+
+
+class Placement(Protocol):
+    """Where a frame goes on the output's clock."""
+
+    time_base: Fraction
+
+    def place(self, pts: int, following: int) -> list[Showing]:
+        """The showings of a frame that the source shows from `pts` until `following` (ticks of the source)."""
+        ...
+
+
+class AsStamped:
+    """Every frame once, at its own time; the first at zero."""
+
+    def __init__(self, time_base: Fraction) -> None:
+        self.time_base = time_base
+        self._first: int | None = None
+
+    def place(self, pts: int, following: int) -> list[Showing]:
+        self._first = pts if self._first is None else self._first
+        return [Showing(pts - self._first, following - pts)]
+
+
+class AtConstantRate:
+    """Resampled to a constant rate at the same speed: each moment shows the frame nearest in time, held or dropped."""
+
+    def __init__(self, time_base: Fraction, rate: Fraction) -> None:
+        self.time_base = 1 / rate
+        self._ticks = time_base
+        self._first: int | None = None
+
+    def place(self, pts: int, following: int) -> list[Showing]:
+        self._first = pts if self._first is None else self._first
+        return [Showing(slot, 1) for slot in range(self._slot(pts), self._slot(following))]
+
+    def _slot(self, pts: int) -> int:
+        assert self._first is not None
+        exact = (pts - self._first) * self._ticks / self.time_base
+        return int(exact + Fraction(1, 2))  # halves go up, as in FFmpeg's fps filter
+
+
+class OneByOne:
+    """The same frames one after the other at a rate: the speed changes, no frame is lost or doubled."""
+
+    def __init__(self, rate: Fraction) -> None:
+        self.time_base = 1 / rate
+        self._count = 0
+
+    def place(self, pts: int, following: int) -> list[Showing]:
+        self._count += 1
+        return [Showing(self._count - 1, 1)]
+
+
+def placement_for(cadence: Cadence, time_base: Fraction) -> Placement:
+    """The placement a cadence asks for; raises WriteFailed for a rate that is not positive."""
+    if cadence.rate is None:
+        return AsStamped(time_base)
+    if cadence.rate <= 0:
+        raise WriteFailed(f"A frame rate must be above 0, got {float(cadence.rate):g}.")
+    rate = snap_rate(cadence.rate)
+    return AtConstantRate(time_base, rate) if cadence.mode == "keep speed" else OneByOne(rate)

@@ -71,6 +71,23 @@ class OneByOne:
         return [Showing(self._count - 1, 1)]
 
 
+class RoundedTo:
+    """Another placement on a coarser clock; a showing that vanishes there is left out."""
+
+    def __init__(self, placement: Placement, tick: Fraction) -> None:
+        self.time_base = tick
+        self._placement = placement
+
+    def place(self, pts: int, following: int) -> list[Showing]:
+        scale = self._placement.time_base / self.time_base
+        shown = []
+        for showing in self._placement.place(pts, following):
+            start, end = round(showing.pts * scale), round((showing.pts + showing.duration) * scale)
+            if end > start:
+                shown.append(Showing(start, end - start))
+        return shown
+
+
 def placement_for(cadence: Cadence, time_base: Fraction) -> Placement:
     """The placement a cadence asks for; raises WriteFailed for a rate that is not positive."""
     if cadence.rate is None:

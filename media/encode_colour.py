@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 
 import av
 import numpy as np
+from av.filter.context import FilterContext
 
-from .colour import ColourTags, bit_depth, from_rgb_filters, tags_of
+from .colour import ColourTags, Filter, bit_depth, from_rgb_filters, tags_of
 from .description import Colour, WriteFailed
 from .dither import drop_bits, to_depth
 
 Size = tuple[int, int]  # width, height
-PALETTE = [
-    ("split", ""),
-    ("palettegen", "stats_mode=single"),  # one palette a frame: memory does not grow with length
-    ("paletteuse", "new=1:dither=sierra2_4a"),
-]
+# one palette a frame, so that memory does not grow with length
+PALETTE_MAKER = {False: "stats_mode=single:reserve_transparent=0", True: "stats_mode=single"}
+PALETTE_USE = "new=1:dither=sierra2_4a"
 OPAQUE = {8: 255, 16: 65535}
 
 
@@ -74,14 +73,17 @@ class Converter:
         self._colour = colour
         self._fit = fit
         self._target = av.VideoFormat(pixel_format)
-        self._with_alpha = pixel_format != "pal8" and any(part.is_alpha for part in self._target.components)
+        self._with_alpha = any(part.is_alpha for part in self._target.components)
         self._graph: av.filter.Graph | None = None
+        self._labels: av.filter.Graph | None = None
         self._dropped = 0
         self._contracted: np.ndarray | None = None
 
     def convert(self, rgb: np.ndarray, alpha: np.ndarray | None = None) -> av.VideoFrame:
         """A frame for the encoder from RGB [H, W, 3] and alpha [H, W], uint8 or uint16 with white at full scale."""
         frame = self._fit.apply(rgb)
+        if self.pixel_format == "pal8":
+            self._with_alpha = alpha is not None
         if self._with_alpha:
             frame = self._join_alpha(frame, alpha)
         if frame.dtype == np.uint8 and self._target.is_rgb and bit_depth(self.pixel_format) > 8:
@@ -89,6 +91,8 @@ class Converter:
         if frame.dtype == np.uint16:
             frame = self._prepare_16bit(frame)
         source = _rgb_format(frame)
+        if source == self.pixel_format and frame.base is not None:
+            frame = frame.copy()  # nothing is converted, and the caller may use its memory again
         if self._graph is None:
             self._graph = self._build(source, (frame.shape[1], frame.shape[0]))
         self._graph.push(av.VideoFrame.from_numpy_buffer(frame, format=source))
@@ -116,27 +120,24 @@ class Converter:
         return self._contracted
 
     def _build(self, source: str, size: Size) -> av.filter.Graph:
+        if self.pixel_format == "pal8":
+            return _palette_graph(source, size, self._with_alpha)
         target = self.pixel_format
         if source in ("rgb48le", "rgba64le") and not self._target.is_rgb and bit_depth(target) < 16:
             self._dropped = 16 - bit_depth(target)
             target = _deepened(target)
-        graph = av.filter.Graph()
-        start = graph.add("buffer", video_size=f"{size[0]}x{size[1]}", pix_fmt=source, time_base="1/1",
-                          pixel_aspect="1/1")  # fmt: skip
-        end = graph.add("buffersink")
-        if self.pixel_format == "pal8":
-            _link_palette(graph, start, end)
-        else:
-            _link(graph, start, from_rgb_filters(self._colour, target, size), end)
-        graph.configure()
-        return graph
+            self._labels = _chain(self.pixel_format, size, [_labelling(self._colour)])
+        return _chain(source, size, [*from_rgb_filters(self._colour, target, size), _labelling(self._colour)])
 
     def _drop(self, deep: av.VideoFrame) -> av.VideoFrame:
         shallow = av.VideoFrame(deep.width, deep.height, self.pixel_format)
         for source, target in zip(deep.planes, shallow.planes, strict=True):
             drop_bits(plane_view(source, 2), self._dropped, plane_view(target, 1 if self._dropped == 8 else 2))
-        shallow.colorspace, shallow.color_range = deep.colorspace, deep.color_range
-        return shallow
+        assert self._labels is not None
+        self._labels.push(shallow)
+        labelled = self._labels.pull()
+        assert isinstance(labelled, av.VideoFrame)
+        return labelled
 
 
 def gray_frame(alpha: np.ndarray, bits: int, size: Size) -> av.VideoFrame:
@@ -157,24 +158,42 @@ def plane_view(plane: av.video.plane.VideoPlane, bytes_each: int) -> np.ndarray:
     return rows.reshape(plane.height, plane.line_size // bytes_each)[:, : plane.width]
 
 
-def _link(graph: av.filter.Graph, start: av.filter.context.FilterContext, filters: list[tuple[str, str]],
-          end: av.filter.context.FilterContext) -> None:  # fmt: skip
-    last = start
+def _chain(source: str, size: Size, filters: list[Filter]) -> av.filter.Graph:
+    graph, last, end = _open_graph(source, size)
     for name, arguments in filters:
         following = graph.add(name, arguments)
         last.link_to(following)
         last = following
     last.link_to(end)
+    graph.configure()
+    return graph
 
 
-def _link_palette(graph: av.filter.Graph, start: av.filter.context.FilterContext,
-                  end: av.filter.context.FilterContext) -> None:  # fmt: skip
-    split, generate, use = (graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in PALETTE)
+def _palette_graph(source: str, size: Size, with_alpha: bool) -> av.filter.Graph:
+    graph, start, end = _open_graph(source, size)
+    split, generate = graph.add("split"), graph.add("palettegen", PALETTE_MAKER[with_alpha])
+    use = graph.add("paletteuse", PALETTE_USE)
     start.link_to(split)
     split.link_to(generate, 0, 0)
     split.link_to(use, 1, 0)
     generate.link_to(use, 0, 1)
     use.link_to(end)
+    graph.configure()
+    return graph
+
+
+def _open_graph(source: str, size: Size) -> tuple[av.filter.Graph, FilterContext, FilterContext]:
+    graph = av.filter.Graph()
+    start = graph.add("buffer", video_size=f"{size[0]}x{size[1]}", pix_fmt=source, time_base="1/1", pixel_aspect="1/1")
+    return graph, start, graph.add("buffersink")
+
+
+def _labelling(colour: Colour) -> Filter:
+    """Tags on the frames themselves: ProRes writes these, not the encoder's, into its headers."""
+    tags = tags_of(colour)
+    return "setparams", (
+        f"color_primaries={tags.primaries}:color_trc={tags.transfer}:colorspace={tags.matrix}:range={tags.range}"
+    )
 
 
 def _rgb_format(frame: np.ndarray) -> str:

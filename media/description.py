@@ -3,6 +3,7 @@
 Errors: MediaError ┬ UnreadableFile   the bytes are no clip: missing, empty, damaged head, no frame decodes
                    ├ NoVideo          a sound file, or nothing with pictures in it
                    ├ Unsupported      understood and refused by name: Dolby Vision profile 5, absurd sizes, links
+                   ├ NotAllowed       the path lies outside the folders this server may read
                    ├ BadSelection     the window asked for holds no frame
                    └ WriteFailed      a file could not be written as asked
 """
@@ -21,7 +22,8 @@ Transfer = Literal["sdr", "pq", "hlg"]
 Primaries = Literal["bt601-525", "bt601-625", "bt709", "bt2020", "p3"]
 DecidedBy = Literal["tag", "override", "size", "comfyui", "pixel format", "matrix", "default"]
 Kind = Literal["video", "animation", "image", "folder"]
-Scan = Literal["progressive", "interlaced", "film"]  # film: 24 progressive frames in 60 fields (3:2 pulldown)
+# film: 24 frames a second stored as 60 fields (3:2 pulldown); soft film: stored as 24 frames with repeat flags
+Scan = Literal["progressive", "interlaced", "film", "soft film"]
 
 
 class MediaError(Exception):
@@ -38,6 +40,10 @@ class NoVideo(MediaError):
 
 class Unsupported(MediaError):
     """The file is understood and refused by name."""
+
+
+class NotAllowed(MediaError):
+    """The path lies outside the folders that may be read."""
 
 
 class BadSelection(MediaError):
@@ -134,6 +140,7 @@ class MediaInfo:
     square_size: tuple[int, int]  # after rotation and with square pixels
     sample_aspect: Fraction  # pixel width / height after rotation, 1 for square
     rotation: int  # counter-clockwise degrees that show the picture upright: 0, 90, 180, 270
+    is_mirrored: bool  # left and right to be exchanged before turning
     rate: Fraction  # frames per second, snapped to a standard rate when it is one; for VFR the average
     is_vfr: bool
     time_base: Fraction  # seconds per pts tick

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -10,6 +11,8 @@ from .description import WriteFailed
 from .output import Cadence
 from .timing import snap_rate
 
+# frames that decoders hold back with this pack's encoder settings (B-frames that are referred to)
+REORDERED = {"h264": 2, "hevc": 2}
 
 @dataclass(frozen=True)
 class Showing:
@@ -86,6 +89,31 @@ class RoundedTo:
             if end > start:
                 shown.append(Showing(start, end - start))
         return shown
+
+
+class DecodingClock:
+    """Decoding times for frames in decoding order: the presentation times in rising order, `held` frames late."""
+
+    def __init__(self, held: int) -> None:
+        self._held = held
+        self._times: deque[int] = deque()
+        self._started = False
+
+    def enter(self, stamps: list[int]) -> None:
+        """Add a segment's presentation times, in any order."""
+        rising = sorted(stamps)
+        if not self._started and rising:
+            step = max(1, rising[1] - rising[0]) if len(rising) > 1 else 1
+            self._times.extend(rising[0] - step * back for back in range(self._held, 0, -1))
+            self._started = True
+        self._times += rising
+
+    def next(self, pts: int, name: str) -> int:
+        """The decoding time of the next frame; raises WriteFailed if it would come after its presentation."""
+        dts = self._times.popleft()
+        if dts > pts:
+            raise WriteFailed(f"{name} reorders more than {self._held} frames and cannot be joined by copying.")
+        return dts
 
 
 def placement_for(cadence: Cadence, time_base: Fraction) -> Placement:

@@ -18,7 +18,7 @@ import av.stream
 from .description import AudioTrack, MediaInfo, SubtitleTrack
 from .muxing import Label, Muxer
 from .output import AudioLength, Sound
-from .soundtrack import LAYOUTS, CopiedTrack, EncodedTrack, SampleTrack, SampleWriter, Track, choose_codec
+from .soundtrack import LAYOUTS, PREROLL, CopiedTrack, EncodedTrack, SampleTrack, SampleWriter, Track, choose_codec
 from .source import open_container
 from .tags import track_label
 
@@ -104,9 +104,11 @@ class Companions:
         if codec is None:
             self.notes.append(f"{name} was left out: {self._muxer.path.suffix or 'a PNG sequence'} holds no sound.")
             return
-        if self._may_copy(track) and track.codec in container.audio and stream.codec_context is not None:
+        earliest = self._earliest(source, stream)
+        is_known = track.codec in container.audio and stream.codec_context is not None
+        if is_known and self._may_copy(track, earliest):
             target = self._muxer.add_copy(stream, label)
-            self._audio[track.index] = CopiedTrack(self._muxer, stream, target, self._sound.origin)
+            self._audio[track.index] = CopiedTrack(self._muxer, stream, target, self._sound.origin, earliest)
         elif track.is_decodable and isinstance(stream, av.audio.stream.AudioStream):
             layout = LAYOUTS.get(track.channels, track.layout) if "channels" in track.layout else track.layout
             writer = SampleWriter(self._muxer, codec, track.rate, layout, label)
@@ -117,10 +119,21 @@ class Companions:
             return
         self._names[track.index] = name
 
-    def _may_copy(self, track: AudioTrack) -> bool:
+    def _earliest(self, source: av.container.InputContainer, stream: av.stream.Stream) -> Fraction:
+        """How early a packet may start: an edit list tells the player to skip, Matroska only knows a codec's own delay."""
+        if self._muxer.container.has_edit_list:
+            return -PREROLL
+        extradata = getattr(stream.codec_context, "extradata", None) or b""
+        if extradata.startswith(b"OpusHead"):
+            return -Fraction(int.from_bytes(extradata[10:12], "little"), 48000) - TOLERANCE
+        # stamps before zero in Matroska are the codec's delay, which is copied along
+        is_delay = "matroska" in source.format.name and abs(self._sound.origin) <= TOLERANCE
+        return -PREROLL if is_delay else -TOLERANCE
+
+    def _may_copy(self, track: AudioTrack, earliest: Fraction) -> bool:
         """True when no sample has to be cut or added, or the player can be told to skip."""
         starts = track.start - self._sound.origin
-        if not self._muxer.container.has_edit_list and starts < -TOLERANCE:
+        if not self._muxer.container.has_edit_list and starts < earliest:
             return False
         if self._sound.length != "pad silence":
             return True
@@ -134,7 +147,7 @@ class Companions:
             self.notes.append(f"Subtitle track {number} ({track.codec}) was left out: {suffix} cannot hold it.")
             return
         target = self._muxer.add_copy(stream, track_label(track))
-        self._texts[track.index] = CopiedTrack(self._muxer, stream, target, self._sound.origin)
+        self._texts[track.index] = CopiedTrack(self._muxer, stream, target, self._sound.origin, Fraction(0))
 
     def _start_reading(self, source: av.container.InputContainer) -> None:
         wanted = [source.streams[index] for index in (*self._audio, *self._texts) if index >= 0]
@@ -174,7 +187,7 @@ class Companions:
         return packet
 
     def _say(self, index: int, track: Track, end: Fraction, length: AudioLength) -> None:
-        for tell in (_tell_tail, _tell_repairs, _tell_shortage):
+        for tell in (_tell_head, _tell_tail, _tell_repairs, _tell_shortage):
             sentence = tell(self._names[index], track, end, length)
             if sentence:
                 self.notes.append(sentence)
@@ -189,6 +202,12 @@ def sound_end(sound: Sound) -> Fraction | None:
 
 
 Tell = Callable[[str, Track, Fraction, AudioLength], "str | None"]
+
+
+def _tell_head(name: str, track: Track, end: Fraction, length: AudioLength) -> str | None:
+    if isinstance(track, CopiedTrack) and track.left_out:
+        return f"{name} was copied without the codec's run-up: its first {float(track.left_out) * 1000:.0f} ms fade in."
+    return None
 
 
 def _tell_tail(name: str, track: Track, end: Fraction, length: AudioLength) -> str | None:

@@ -19,6 +19,7 @@ from .muxing import Label, Muxer, reporting
 from .remux import Companions
 from .video_stream import StreamSpec, VideoStream
 
+ALPHA_LABEL = Label({"handler_name": "alpha", "title": "alpha"}, is_default=False)
 PNG_HEADER = 33  # bytes of signature and IHDR chunk: text goes right behind them
 
 
@@ -47,8 +48,7 @@ class VideoFile:
         self._muxer = muxer
         self._companions: Companions | None = None
         self._video = VideoStream(muxer, spec, Label({}))
-        named = Label({"handler_name": "alpha", "title": "alpha"}, is_default=False)
-        self._alpha = VideoStream(muxer, alpha, named) if alpha else None
+        self._alpha = VideoStream(muxer, alpha, ALPHA_LABEL) if alpha else None
 
     @property
     def notes(self) -> list[str]:

@@ -56,14 +56,16 @@ class Track(Protocol):
 class CopiedTrack:
     """Packets as they are, moved to the output's clock."""
 
-    def __init__(self, muxer: Muxer, source: av.stream.Stream, target: av.stream.Stream, origin: Fraction) -> None:
+    def __init__(self, muxer: Muxer, source: av.stream.Stream, target: av.stream.Stream, origin: Fraction,
+                 earliest: Fraction) -> None:  # fmt: skip
         assert source.time_base is not None
         self.reached = Fraction(-1)
         self.written_until = Fraction(0)
+        self.left_out = Fraction(0)  # seconds before the start that the container cannot hold
         self._muxer, self._target = muxer, target
         self._tick = source.time_base
         self._shift = round(origin / self._tick)
-        self._earliest = -PREROLL if muxer.container.has_edit_list else -Fraction(1, 1000)
+        self._earliest = earliest
         self._waiting: deque[av.Packet] = deque()
 
     def take(self, packet: av.Packet) -> None:
@@ -74,11 +76,10 @@ class CopiedTrack:
         packet.pts -= self._shift
         packet.dts = packet.pts  # sound and text have no reordering
         self.reached = packet.pts * self._tick
-        ends = self.reached + (packet.duration or 0) * self._tick
-        # with an edit list the player skips to the sample; without one the first packet must start at the start
-        is_early = ends <= self._earliest if self._muxer.container.has_edit_list else self.reached < self._earliest
-        if not is_early:
+        if self.reached >= self._earliest:
             self._waiting.append(packet)
+        elif not self._muxer.container.has_edit_list:
+            self.left_out = (packet.duration or 0) * self._tick
 
     def advance(self, until: Fraction) -> None:
         assert self._target.time_base is not None

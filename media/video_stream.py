@@ -9,11 +9,12 @@ from fractions import Fraction
 import av
 import av.video.stream
 
-from .cadence import Showing
+from .cadence import REORDERED, DecodingClock, Showing
 from .colour import ColourTags
 from .description import WriteFailed
 from .muxing import Label, Muxer, reporting
 
+SHORT = 4  # frames; below, nothing leaves an encoder that reorders before its end
 RATE_LIMIT = 1_001_000  # largest denominator of a nominal rate: FFmpeg holds rates in 32-bit numbers
 
 
@@ -39,6 +40,7 @@ class VideoStream:
         self._muxer = muxer
         self._spec = spec
         self._durations: dict[int, int] = {}
+        self._count = 0
         stream = muxer.add_encoder(spec.encoder, spec.rate.limit_denominator(RATE_LIMIT), label)
         assert isinstance(stream, av.video.stream.VideoStream)
         self._stream = stream
@@ -50,11 +52,23 @@ class VideoStream:
         frame.duration = showing.duration
         frame.colorspace, frame.color_range = self._spec.tags.matrix, self._spec.tags.range
         self._durations[showing.pts] = showing.duration
+        self._count += 1
         return self._mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         """Get the last packets out of the encoder."""
-        self._mux(self._stream.encode(None))
+        packets = self._stream.encode(None)
+        if self._count <= SHORT:
+            self._stamp_anew(packets)
+        self._mux(packets)
+
+    def _stamp_anew(self, packets: list[av.Packet]) -> None:
+        """Set decoding times: x265 leaves chance numbers in them when there are fewer frames than it reorders."""
+        clock = DecodingClock(REORDERED.get(self._stream.codec_context.codec.canonical_name, 0))
+        clock.enter([packet.pts for packet in packets if packet.pts is not None])
+        for packet in packets:
+            if packet.pts is not None:
+                packet.dts = clock.next(packet.pts, self._muxer.path.name)
 
     def _open(self) -> None:
         spec, context = self._spec, self._stream.codec_context

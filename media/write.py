@@ -7,7 +7,7 @@ for animated WebP, whose encoder keeps the compressed animation until its end.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -68,7 +68,9 @@ def write(path: str | Path, frames: Iterable[tuple[np.ndarray, ...]], *, time_ba
         for batch in chain([first], iterator):
             writer.push(*batch)
         end = getattr(frames, "end", None) if source else None
-        return writer.close(None if end is None else round(end / writer.time_base))
+        written = writer.close(None if end is None else round(end / writer.time_base))
+    losses = tuple(str(loss) for loss in getattr(frames, "losses", ()))
+    return replace(written, notes=(*losses, *written.notes))
 
 
 class Writer:

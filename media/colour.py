@@ -42,9 +42,12 @@ PAL_HEIGHTS = (288, 576)  # untagged BT.601 of these heights is 625-line materia
 HD_HEIGHT = 720
 HD_WIDTH = 1280
 
+COMFYUI_TAGS = {"prompt", "workflow"}  # Matroska spells them in capitals
+
 SWS_RANGE: dict[Range, str] = {"limited": "tv", "full": "pc"}
-# lanczos: the least chroma loss over eight generations among swscale's kernels of similar cost (measured)
-SWS_FLAGS = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
+# lanczos loses least chroma over eight generations of writing; on the way back bicubic is as good and faster
+SWS_EXACT = "accurate_rnd+full_chroma_int+full_chroma_inp"
+SWS_FLAGS, SWS_CHROMA_UP_FLAGS = f"lanczos+{SWS_EXACT}", f"bicubic+{SWS_EXACT}"
 # swscale's chroma positions in 1/256 of a luma pixel: (horizontal, vertical)
 CHROMA_LEFT = (0, 128)  # MPEG-2 and everything after it, and what this pack writes
 CHROMA_CENTRE = (128, 128)  # JPEG and MPEG-1
@@ -52,10 +55,13 @@ CHROMA_TOP_LEFT = (0, 0)  # DV
 CHROMA_BY_CODEC = {"mjpeg": CHROMA_CENTRE, "mpeg1video": CHROMA_CENTRE, "dvvideo": CHROMA_TOP_LEFT}
 FULL_RANGE_GRAY_CODECS = frozenset({"png", "apng", "bmp", "gif", "tiff", "mjpeg", "jpeg2000", "rawvideo", "ffv1"})
 
-RGB_8BIT, RGB_16BIT = "gbrp", "gbrp16le"  # planar: swscale's fast and exact way out
+RGB_8BIT, RGB_16BIT = "gbrp", "gbrp16le"  # planar: swscale's fast and exact way from YUV
 RGBA_8BIT, RGBA_16BIT = "gbrap", "gbrap16le"
+PACKED_16BIT, PACKED_ALPHA_16BIT = "rgb48le", "rgba64le"  # exact from deep RGB, full scale by itself
 PLANE_OF_CHANNEL = (2, 0, 1, 3)  # R, G, B, A in a gbrap frame
 Filter = tuple[str, str]  # libavfilter's name and arguments
+# between two names of one format: nothing may be converted, whatever the frame is tagged with
+SAME_VALUES = "in_range=pc:out_range=pc:in_color_matrix=bt709:out_color_matrix=bt709"
 SWS_WHITE_SHIFT = 8  # swscale's 16-bit RGB white from and to limited range is 255 << 8
 
 
@@ -123,7 +129,7 @@ def to_rgb_filters(colour: Colour, pixel_format: str, codec: str, output: str,
             filters = _relabel_as_limited(pixel_format)
     if size is not None:
         options.append(f"w={size[0]}:h={size[1]}")
-    options.append(f"flags={SWS_FLAGS}")
+    options.append(f"flags={SWS_CHROMA_UP_FLAGS if size is None else SWS_FLAGS}")
     return [*filters, ("scale", ":".join(options)), ("format", output)]
 
 
@@ -189,7 +195,7 @@ def _decide_matrix(tags: ColourTags, pixel_format: str, size: tuple[int, int], t
     if transfer != "sdr":
         return "bt2020", "default"
     untagged = {tags.primaries, tags.transfer} <= {0, UNSPECIFIED}
-    if untagged and ("prompt" in metadata or "workflow" in metadata):
+    if untagged and COMFYUI_TAGS & {key.lower() for key in metadata}:
         return "bt601", "comfyui"  # ComfyUI's own savers convert with BT.601 and tag nothing
     if tags.primaries == 9:
         return "bt2020", "tag"
@@ -244,4 +250,4 @@ def _relabel_as_limited(pixel_format: str) -> list[Filter]:
         bits = bit_depth(pixel_format)
         alpha = "a" if has_alpha(pixel_format) else ""
         plain = f"yuv{alpha}444p" + ("" if bits == 8 else f"{bits}le")
-    return [("scale", "in_range=pc:out_range=pc"), ("format", plain), ("setparams", "range=limited")]
+    return [("scale", SAME_VALUES), ("format", plain), ("setparams", "range=limited")]

@@ -1,7 +1,7 @@
 """Decoded frames through libavfilter: a chain of filters around PyAV's graph, and the way into numpy RGB.
 
-swscale writes planar RGB, which it does exactly and about four times faster than packed RGB; the one copy after it
-interleaves the planes straight into the batch.
+swscale makes planar RGB from YUV exactly and about four times faster than packed RGB. 8-bit RGB is then interleaved by
+swscale too and copied once into the batch; 16-bit and opacity go plane by plane, expanded on the way.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from fractions import Fraction
 import av
 import av.error
 import av.filter
-import av.video.plane
 import numpy as np
+from av.video.plane import VideoPlane
 
 from . import colour as colours
-from .colour import Filter
+from .colour import PLANE_OF_CHANNEL, Filter
 from .description import Colour
 
 # libavfilter's transpose directions for pictures that must be turned counter-clockwise by so many degrees
@@ -29,6 +29,7 @@ TURNS: dict[int, list[Filter]] = {
 }
 # left and right exchanged, likewise without negative strides
 MIRROR: list[Filter] = [("transpose", "cclock_flip"), ("transpose", "clock")]
+PACK: list[Filter] = [("scale", ""), ("format", "rgb24")]  # from planar RGB: only moves bytes
 
 
 class FilterChain:
@@ -59,7 +60,7 @@ def frame_key(frame: av.VideoFrame) -> tuple[int, int, str]:
     return frame.width, frame.height, frame.format.name
 
 
-def plane_values(plane: av.video.plane.VideoPlane, kind: np.dtype, height: int, width: int) -> np.ndarray:
+def plane_values(plane: VideoPlane, kind: np.dtype, height: int, width: int) -> np.ndarray:
     """A plane's values [height, width], a view into the frame's memory."""
     row = plane.line_size // kind.itemsize
     values = np.frombuffer(plane, kind, row * height)  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -77,7 +78,9 @@ class RgbConverter:
         self._colour, self._codec, self._size, self._deep = colour, codec, coded_size, deep
         self._turn = [*(MIRROR if mirrored else []), *TURNS[turn]]
         self._chain: FilterChain | None = None
+        self._packed = False
         self._shift: int | None = None
+        self._alpha_shift: int | None = None
 
     def write(self, frame: av.VideoFrame, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
         """Fill `rgb` [H, W, 3] and `alpha` [H, W], uint8 or (deep) uint16 with white at 65535."""
@@ -85,27 +88,46 @@ class RgbConverter:
             self._rebuild(frame, alpha is not None)
         assert self._chain is not None
         converted = next(self._chain.push(frame))
-        channels = [rgb[..., 0], rgb[..., 1], rgb[..., 2]] + ([] if alpha is None else [alpha])
-        for channel, plane in zip(channels, colours.PLANE_OF_CHANNEL, strict=False):
-            self._copy(converted.planes[plane], channel, is_alpha=plane == colours.PLANE_OF_CHANNEL[3])
+        if self._packed:
+            self._unpack(converted, rgb, alpha)
+            return
+        for channel, plane in zip([rgb[..., 0], rgb[..., 1], rgb[..., 2], alpha], PLANE_OF_CHANNEL, strict=True):
+            if channel is not None:
+                shift = self._alpha_shift if channel is alpha else self._shift
+                self._expand(converted.planes[plane], channel, shift)
 
     def _rebuild(self, frame: av.VideoFrame, with_alpha: bool) -> None:
         pixel_format = frame.format.name
-        if with_alpha:
+        is_deep_rgb = self._deep and frame.format.is_rgb
+        if is_deep_rgb:
+            output = colours.PACKED_ALPHA_16BIT if with_alpha else colours.PACKED_16BIT
+        elif with_alpha:
             output = colours.RGBA_16BIT if self._deep else colours.RGBA_8BIT
         else:
             output = colours.RGB_16BIT if self._deep else colours.RGB_8BIT
         size = None if (frame.width, frame.height) == self._size else self._size
-        filters = colours.to_rgb_filters(self._colour, pixel_format, self._codec, output, size)
+        filters = [*colours.to_rgb_filters(self._colour, pixel_format, self._codec, output, size), *self._turn]
+        if output == colours.RGB_8BIT:
+            filters += PACK
+        self._packed = is_deep_rgb or output == colours.RGB_8BIT
         # frames carry no time here: one goes in, one comes out
-        self._chain = FilterChain(frame, [*filters, *self._turn], Fraction(1, 1000), Fraction(25))
+        self._chain = FilterChain(frame, filters, Fraction(1, 1000), Fraction(25))
         self._shift = colours.expansion_shift(self._colour, pixel_format)
         self._alpha_shift = colours.alpha_shift(pixel_format)
 
-    def _copy(self, plane: av.video.plane.VideoPlane, channel: np.ndarray, is_alpha: bool) -> None:
-        height, width = channel.shape
-        values = plane_values(plane, channel.dtype, height, width)
-        if not self._deep:
-            channel[...] = values
+    def _unpack(self, frame: av.VideoFrame, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
+        height, width, _ = rgb.shape
+        channels = 3 if alpha is None else 4
+        pixels = plane_values(frame.planes[0], rgb.dtype, height, width * channels)
+        if alpha is None:
+            rgb.reshape(height, width * channels)[...] = pixels
             return
-        colours.expand_16bit(values, self._alpha_shift if is_alpha else self._shift, channel)
+        pixels = pixels.reshape(height, width, channels)
+        rgb[...], alpha[...] = pixels[..., :3], pixels[..., 3]
+
+    def _expand(self, plane: VideoPlane, channel: np.ndarray, shift: int | None) -> None:
+        values = plane_values(plane, channel.dtype, *channel.shape)
+        if self._deep:
+            colours.expand_16bit(values, shift, channel)
+        else:
+            channel[...] = values

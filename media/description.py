@@ -165,7 +165,7 @@ class MediaInfo:
     @property
     def workflow(self) -> dict[str, str]:
         """ComfyUI's `prompt` and `workflow` texts, where the file carries them."""
-        return {key: self.tags[key] for key in ("prompt", "workflow") if key in self.tags}
+        return {key.lower(): text for key, text in self.tags.items() if key.lower() in ("prompt", "workflow")}
 
     @property
     def default_audio(self) -> AudioTrack | None:

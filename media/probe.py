@@ -75,7 +75,8 @@ def _probe_video(path: Path) -> MediaInfo:
         check_size(stream.width, stream.height, path.name)
         refuse_dolby_vision(path, container, stream)
         runs, counted = sample_stamps(container, stream)
-    look = look_at(path, stream.index)
+        index = stream.index  # a stream must not be asked anything once its container is closed
+    look = look_at(path, index)
     if look.first is None:
         raise UnreadableFile(f"{path.name}: no picture of it can be decoded. Fetch it again or repair it.")
     with open_container(path) as container:

@@ -103,7 +103,7 @@ def test_gray_covers_the_whole_scale_in_both_ranges(bits, full):
     out = np.empty((32, 64, 3), np.uint8 if bits == 8 else np.uint16)
     RgbConverter(colour, "h264", (64, 32), 0, False, bits > 8).write(frame_of([plane], name), out, None)
     white = np.iinfo(out.dtype).max
-    rounding = max(1, white // 1000)  # swscale makes the missing chroma, half a code value off
+    rounding = max(2, white // 1000)  # swscale makes up the missing chroma, on PyAV 16 a code value off at 8 bit
     assert out[:, :30].max() <= rounding and out[:, 34:].min() >= white - rounding
 
 

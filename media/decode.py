@@ -16,8 +16,8 @@ import av
 import av.container
 import av.error
 import av.stream
-import av.video.codeccontext
-import av.video.stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from .description import Loss, MediaInfo, NoVideo, UnreadableFile
 from .selection import Timed
@@ -30,6 +30,8 @@ BYTES_PER_PIXEL = 6  # 4:4:4 in 16 bit, the deepest planar YUV
 MAX_THREADS = 16  # libavcodec's own limit for frame threads
 # where to start decoding for a frame in mid-file, in seconds before it; None is the beginning. Broadcast streams
 # seek to about the right place and need a key frame from there
+# program streams have no index, and stamps after a seek by bytes are guesses; a disc's clock restarts on top of that
+UNINDEXED_CONTAINERS = ("mpeg",)
 SEEK_MARGINS: tuple[int | None, ...] = (0, 3, 20, None)
 RESTARTING_CONTAINERS = ("mpeg", "mpegts")
 UNTIMED_CONTAINERS = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "vc1", "dirac", "h263", "h261")
@@ -52,52 +54,51 @@ class FrameDecoder:
         self._path, self._info = path, info
         self._base = info.time_base
         self._origin = round(info.start / info.time_base)
+        self._is_passing = True  # until the first key frame after the target, where there is no index
+        self._last = 0  # tick of the frame before, in the stream's own count
         self._step = max(1, round(1 / (info.rate * info.time_base)))
 
     def frames(self, start: int = 0) -> Iterator[Timed[av.VideoFrame]]:
         """Frames with ticks of the stream's time base, counted from the first displayed frame.
 
-        With `start`, begins at a frame at or before that tick, the nearest that can be reached by seeking.
+        With `start`, begins at a frame at or before that tick, the nearest that can be reached without decoding all.
         """
         margins = (None,) if start <= 0 or self._info.container in UNTIMED_CONTAINERS else SEEK_MARGINS
         for margin in margins:
+            target = None if margin is None else max(0, start - round(margin / self._base))
             with _opened(self._path, self._info.stream_index) as (container, stream):
-                if margin is not None and not self._seek(container, stream, start, margin):
+                self._is_passing = True
+                if target is not None and not self._seek(container, stream, target):
                     continue
-                frames = self._decode(container, stream, is_seeked=margin is not None)
+                frames = self._decode(container, stream, target)
                 first = next(frames, None)
-                if first is None or (margin is not None and first.tick > start):
-                    if margin is None:
-                        return
-                    self.losses.clear()
-                    continue
-                yield first
-                yield from frames
-                return
+                if first is not None and (target is None or first.tick <= start):
+                    yield first
+                    yield from frames
+                    return
+            self.losses.clear()
 
-    def _seek(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream, start: int,
-              margin: int) -> bool:  # fmt: skip
-        if self._path.is_dir():
-            return False  # a disc's clock restarts within the title; only decoding through tells the time
-        target = max(0, start - round(margin / self._base))
+    def _seek(self, container: av.container.InputContainer, stream: VideoStream, target: int) -> bool:
+        if self._info.container in UNINDEXED_CONTAINERS:
+            return True  # packets before the target are passed over undecoded instead
         try:
             container.seek(self._origin + target, stream=stream, backward=True)
         except (av.error.FFmpegError, OSError):
             return False
         return True
 
-    def _decode(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream,
-                is_seeked: bool) -> Iterator[Timed[av.VideoFrame]]:  # fmt: skip
+    def _decode(self, container: av.container.InputContainer, stream: VideoStream,
+                target: int | None) -> Iterator[Timed[av.VideoFrame]]:  # fmt: skip
         decoder = make_decoder(stream)
         following: int | None = None  # tick expected next, in the stream's own count
         reached: Fraction | None = None  # furthest time any stream came to
         for packet in self._packets(container):
             if packet.dts is not None or packet.pts is not None:
                 reached = max(reached or Fraction(0), _packet_end(packet))
-            if packet.stream_index != stream.index:
+            if packet.stream_index != stream.index or (following is None and self._is_early(packet, target)):
                 continue
             for frame in self._decode_packet(decoder, packet, following):
-                if frame.pts is None and is_seeked and following is None:
+                if frame.pts is None and target is not None and following is None:
                     return  # nobody knows where the seek led
                 tick = self._tick(frame, following)
                 duration = frame.duration if frame.duration and frame.duration > 0 else self._step
@@ -106,6 +107,15 @@ class FrameDecoder:
                 self._last = tick
         if following is not None:
             self._note_missing_end(stream, following, reached)
+
+    def _is_early(self, packet: av.Packet, target: int | None) -> bool:
+        """True for packets to pass over: before the target, or after it as long as no key frame came."""
+        if target is None or self._info.container not in UNINDEXED_CONTAINERS or not packet.size:
+            return False
+        if not self._is_passing:
+            return False
+        self._is_passing = packet.pts is None or packet.pts - self._origin < target or not packet.is_keyframe
+        return self._is_passing
 
     def _packets(self, container: av.container.InputContainer) -> Iterator[av.Packet]:
         continuity = Continuity() if container.format.name in RESTARTING_CONTAINERS else None
@@ -126,7 +136,7 @@ class FrameDecoder:
         if continuity is not None and continuity.jumps:
             self.notes.append(f"The stream restarts its clock {continuity.jumps} times; the parts were joined.")
 
-    def _decode_packet(self, decoder: av.video.codeccontext.VideoCodecContext, packet: av.Packet,
+    def _decode_packet(self, decoder: VideoCodecContext, packet: av.Packet,
                        following: int | None) -> list[av.VideoFrame]:  # fmt: skip
         is_flush = packet.dts is None and packet.size == 0
         try:
@@ -157,7 +167,7 @@ class FrameDecoder:
         elif len(self.losses) < MAX_LOSSES:
             self.losses.append(Loss(start, end, frames, reason))
 
-    def _note_missing_end(self, stream: av.video.stream.VideoStream, end: int, reached: Fraction | None) -> None:
+    def _note_missing_end(self, stream: VideoStream, end: int, reached: Fraction | None) -> None:
         expected = self._info.duration
         if expected is None or self._info.container in UNTIMED_CONTAINERS:
             return
@@ -172,7 +182,7 @@ class FrameDecoder:
             self._note_loss(arrived, missing, round(missing * self._info.rate), "the file ends early")
 
 
-def make_decoder(stream: av.video.stream.VideoStream, threads: int = 0) -> av.video.codeccontext.VideoCodecContext:
+def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:
     """A decoder for this stream with bounded threads and frame size; VP8 and VP9 with alpha get the one that keeps it.
 
     Raises UnreadableFile when this build of FFmpeg has none.
@@ -210,7 +220,7 @@ def move_packet(packet: av.Packet, continuity: Continuity) -> None:
 
 
 @contextmanager
-def _opened(path: Path, index: int) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+def _opened(path: Path, index: int) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
     with open_container(path) as container:
         streams = [stream for stream in container.streams.video if stream.index == index]
         if not streams:

@@ -19,7 +19,7 @@ from av.sidedata.sidedata import SideData
 
 from . import deinterlace, dolby_vision
 from .colour import ColourTags, bit_depth, decide_colour, has_alpha
-from .decode import TIME_UNIT, states_own_length
+from .decode import TIME_UNIT, UNTIMED_CONTAINERS, states_own_length
 from .description import AudioTrack, Chapter, MediaInfo, NoVideo, SubtitleTrack, UnreadableFile, Unsupported
 from .pictures import is_picture, probe_picture
 from .sampling import Look, look_at, sample_stamps
@@ -155,6 +155,8 @@ def _scan(look: Look, base: Fraction) -> deinterlace.ScanFinding:
 
 def _timing(look: Look, runs: list[list[int]], base: Fraction, stream: av.video.stream.VideoStream) -> Timing:
     stated = [stream.average_rate, stream.guessed_rate]
+    if stream.container.format.name in UNTIMED_CONTAINERS:
+        stated.reverse()  # their average is libavformat's assumption, the guess is the codec's word
     timing = measure_timing(runs, base, stated)
     seen = measure_timing([look.ticks], base, [])
     if len(look.ticks) > 2 and not seen.is_vfr and 1.9 < timing.rate / seen.rate < 2.1:

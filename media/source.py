@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import av.container
 import av.error
+from av.audio.stream import AudioStream
 
 from .description import MediaError, NotAllowed, UnreadableFile, Unsupported
 
@@ -27,12 +28,14 @@ CONTAINERS = (
     "mxf,mxg,nc,nsv,nut,obu,ogg,png_pipe,pmp,psxstr,r3d,rawvideo,rm,roq,rpl,smk,swf,tiff_pipe,truehd,ty,vc1,vc1test,"
     "viv,vvc,vividas,w64,wav,webp_pipe,wtv,wv,xmv,xwma,yuv4mpegpipe,bmp_pipe"
 )
-OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 # program streams start their sound late and carry no index: libavformat's 5 MB are not always enough to see it
+STREAM_FORMATS = ("mpeg", "mpegts")
 PROGRAM_STREAM_OPTIONS = {"probesize": str(16 << 20), "analyzeduration": str(15_000_000)}
 JOINED_BUFFER = 1 << 20  # bytes per read through Python
 # width × height; above 8K cinema (8192 × 4320) and 16384 × 4096, below what would fill memory by a damaged header
 MAX_PIXELS = 8192 * 8192
+# given as container_options: PyAV 16 applies plain options to streams too, and crashes on formats that find theirs late
+OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 LINK = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 TITLE_PART = re.compile(r"^VTS_(\d\d)_([1-9])\.VOB$", re.IGNORECASE)  # part 0 is the menu
 
@@ -108,9 +111,13 @@ def open_container(path: Path) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path.name} is empty (0 bytes). The copy or download may have failed; fetch it again.")
     try:
-        return av.open(str(path), "r", options=OPEN_OPTIONS)
+        container = av.open(str(path), "r", container_options=OPEN_OPTIONS)
+        if container.format.name in STREAM_FORMATS and any(not _is_known(one) for one in container.streams.audio):
+            container.close()
+            container = av.open(str(path), "r", container_options=OPEN_OPTIONS | PROGRAM_STREAM_OPTIONS)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
+    return container
 
 
 def dvd_title_parts(folder: Path) -> list[Path]:
@@ -149,10 +156,14 @@ def _open_joined(folder: Path) -> av.container.InputContainer:
     joined = JoinedFiles(parts)
     try:
         options = OPEN_OPTIONS | PROGRAM_STREAM_OPTIONS
-        return av.open(joined, "r", format="mpeg", options=options, buffer_size=JOINED_BUFFER)
+        return av.open(joined, "r", format="mpeg", container_options=options, buffer_size=JOINED_BUFFER)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         joined.close()
         raise unreadable(folder, error) from error
+
+
+def _is_known(stream: AudioStream) -> bool:
+    return stream.codec_context is None or bool(stream.codec_context.sample_rate)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -5,6 +5,7 @@ Ticks are integers in units of a time base (a Fraction of a second); no time is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,11 +21,14 @@ STANDARD_RATES = tuple(
 SNAP = Fraction(4, 10_000)
 FALLBACK_RATE = Fraction(25)  # a stream that says nothing at all
 HIGHEST_RATE = 1000
+SIMPLE_DENOMINATOR = 20
 # containers with millisecond stamps (Matroska, FLV, ASF) round unevenly; the others are exact to a tick
 COARSE_TICK = Fraction(1, 1000)
 COARSE_TOLERANCE, FINE_TOLERANCE = Fraction(3, 2), Fraction(1)  # ticks
-# as ffmpeg's -dts_delta_threshold: a larger jump in a broadcast or DVD stream is a new clock, not a pause
-DISCONTINUITY = 10  # seconds
+# as ffmpeg's -dts_delta_threshold: a longer jump ahead in a broadcast or DVD stream is a new clock, not a pause
+JUMP_AHEAD = 10  # seconds
+JUMP_BACK = Fraction(1, 2)  # seconds; decoding times never go back, so more than jitter is a new clock
+SAME_CLOCK = 2  # seconds: another stream that lands this near with a known correction has met the same new clock
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,11 @@ def measure_timing(runs: Sequence[Sequence[int]], time_base: Fraction, stated: S
         return Timing(snap_rate(usable[0]) if usable else FALLBACK_RATE, False)
     longest = max(runs, key=len)
     measured = (len(longest) - 1) / ((longest[-1] - longest[0]) * time_base)
-    for rate in dict.fromkeys([*map(snap_rate, [*usable, measured]), *usable, measured]):
-        if all(_is_constant(run, time_base, rate) for run in runs):
+    simple = measured.limit_denominator(SIMPLE_DENOMINATOR)
+    for rate in dict.fromkeys([*map(snap_rate, [*usable, measured]), *usable, simple, measured]):
+        # a rate taken from two rounded stamps is itself off by up to a tick over the run
+        slack = 1 if rate == measured else 0
+        if all(_is_constant(run, time_base, rate, slack) for run in runs):
             return Timing(rate, False)
     return Timing(usable[0] if usable else measured, True)
 
@@ -71,38 +78,44 @@ def to_tick(seconds: Fraction | float, time_base: Fraction) -> int:
 
 
 def rescale(tick: int, source: Fraction, target: Fraction) -> int:
-    """A tick of one time base in another, to the nearest."""
-    return tick if source == target else round(tick * source / target)
+    """A tick of one time base in another, to the nearest, halves upwards: two neighbours never round apart."""
+    return math.floor(tick * source / target + Fraction(1, 2))
 
 
 class Continuity:
     """Joins the clocks of a stream that restarts its own: a DVD's cells, an edited broadcast, a wrapped counter.
 
-    All streams of a container share one correction, so that sound stays with the picture.
+    Streams meet a new clock at different packets but get the same correction, so that sound stays with the picture.
     """
 
     def __init__(self) -> None:
-        self.correction = Fraction(0)  # seconds to add to every stamp
         self.jumps = 0
-        self._last: dict[int, Fraction] = {}  # last corrected decoding time by stream
+        self._latest = Fraction(0)  # the newest correction, in seconds to add
+        self._corrections: dict[int, Fraction] = {}  # by stream
+        self._expected: dict[int, Fraction] = {}  # corrected time of the next packet, by stream
 
     def correct(self, stream: int, seconds: Fraction, duration: Fraction) -> Fraction:
         """The correction, in seconds, for a packet with this decoding time."""
-        expected = self._last.get(stream)
-        moved = seconds + self.correction
-        if expected is not None and abs(moved - expected) > DISCONTINUITY:
-            self.correction += expected - moved
-            self.jumps += 1
-            # the other streams meet the new clock with their next packet: forget where they were on the old one
-            self._last.clear()
-            moved = expected
-        self._last[stream] = moved + duration
-        return self.correction
+        correction = self._corrections.get(stream, self._latest)
+        expected = self._expected.get(stream, seconds + correction)
+        if _is_jump(seconds + correction, expected):
+            if correction != self._latest and abs(seconds + self._latest - expected) <= SAME_CLOCK:
+                correction = self._latest
+            else:
+                correction = self._latest = expected - seconds
+                self.jumps += 1
+        self._corrections[stream] = correction
+        self._expected[stream] = seconds + correction + duration
+        return correction
 
 
-def _is_constant(run: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
+def _is_jump(moved: Fraction, expected: Fraction) -> bool:
+    return not expected - JUMP_BACK <= moved <= expected + JUMP_AHEAD
+
+
+def _is_constant(run: Sequence[int], time_base: Fraction, rate: Fraction, slack: int) -> bool:
     step = 1 / (rate * time_base)
     tolerance = COARSE_TOLERANCE if time_base >= COARSE_TICK else FINE_TOLERANCE
     # residuals against the first tick, itself rounded: they may spread over, not exceed, the tolerance
     residuals = [tick - run[0] - index * step for index, tick in enumerate(run)]
-    return max(residuals) - min(residuals) <= tolerance
+    return max(residuals) - min(residuals) <= tolerance + slack

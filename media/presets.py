@@ -100,7 +100,8 @@ H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 7}
 AV1_CRF = {"small": 42, "good": 32, "high": 22, "near lossless": 8}
 VP9_CRF = {"small": 40, "good": 30, "high": 20, "near lossless": 6}
 WEBP_QUALITY = {"small": 60, "good": 80, "high": 92, "near lossless": 100}
-CLOSED_GROUPS = {"x264-params": "open-gop=0"}
+# x264's own 40 frames of look-ahead hold 130 MB more at 1080p than these 16, for files about 1 % smaller
+CLOSED_GROUPS = {"x264-params": "open-gop=0:rc-lookahead=16"}
 QUIET_X265 = {"x265-params": "log-level=error:open-gop=0"}
 # profile numbers of FFmpeg's prores_ks; 4444 and 4444xq keep alpha in 16 bit
 PRORES_PROFILES = {"lt": "1", "standard": "2", "hq": "3", "4444": "4", "4444xq": "5"}

@@ -56,6 +56,7 @@ class FrameDecoder:
         self._origin = round(info.start / info.time_base)
         self._is_passing = True  # until the first key frame after the target, where there is no index
         self._last = 0  # tick of the frame before, in the stream's own count
+        self._scale = Fraction(1)
         self._step = max(1, round(1 / (info.rate * info.time_base)))
 
     def frames(self, start: int = 0) -> Iterator[Timed[av.VideoFrame]]:
@@ -82,7 +83,9 @@ class FrameDecoder:
         if self._info.container in UNINDEXED_CONTAINERS:
             return True  # packets before the target are passed over undecoded instead
         try:
-            container.seek(self._origin + target, stream=stream, backward=True)
+            container.seek(
+                round((self._origin + target) * self._base / (stream.time_base or self._base)), stream=stream
+            )
         except (av.error.FFmpegError, OSError):
             return False
         return True
@@ -90,6 +93,7 @@ class FrameDecoder:
     def _decode(self, container: av.container.InputContainer, stream: VideoStream,
                 target: int | None) -> Iterator[Timed[av.VideoFrame]]:  # fmt: skip
         decoder = make_decoder(stream)
+        self._scale = (stream.time_base or self._base) / self._base
         following: int | None = None  # tick expected next, in the stream's own count
         reached: Fraction | None = None  # furthest time any stream came to
         for packet in self._packets(container):
@@ -101,7 +105,7 @@ class FrameDecoder:
                 if frame.pts is None and target is not None and following is None:
                     return  # nobody knows where the seek led
                 tick = self._tick(frame, following)
-                duration = frame.duration if frame.duration and frame.duration > 0 else self._step
+                duration = max(0, self._to_tick(frame.duration or 0)) or self._step
                 following = tick + duration
                 yield Timed(frame, tick - self._origin, duration)
                 self._last = tick
@@ -144,18 +148,25 @@ class FrameDecoder:
         except av.error.EOFError:
             return []
         except (av.error.FFmpegError, ValueError) as error:
-            at = packet.pts if packet.pts is not None else following
+            at = following if packet.pts is None else self._to_tick(packet.pts)
             start = None if at is None else (at - self._origin) * self._base
             self._note_loss(start, self._step * self._base, 1, f"a damaged picture ({_reason(error)})")
             return []
 
     def _tick(self, frame: av.VideoFrame, following: int | None) -> int:
-        stated = frame.pts
-        if stated is None:
-            stated = following if following is not None else (frame.dts or self._origin)
+        if frame.pts is not None:
+            stated = self._to_tick(frame.pts)
+        elif following is not None:
+            stated = following
+        else:
+            stated = self._origin if frame.dts is None else self._to_tick(frame.dts)
         if following is None:
             self._last = stated - 1
         return max(stated, self._last + 1)
+
+    def _to_tick(self, stamp: int) -> int:
+        """A stamp of the stream in the clip's time base; a second stream may have its own."""
+        return stamp if self._scale == 1 else round(stamp * self._scale)
 
     def _note_loss(self, start: Fraction | None, length: Fraction | None, frames: int | None, reason: str) -> None:
         start = max(Fraction(0), start or Fraction(0))

@@ -32,7 +32,9 @@ PROGRESSIVE_CODECS = frozenset({"vp8", "vp9", "av1", "gif", "apng", "png", "webp
 MOTION = 1.05
 # own weave against the better of the neighbours': at most this share in progressive, at least this in interlaced
 PROGRESSIVE_SHARE, INTERLACED_SHARE = 0.85, 0.92
-ORDER = 1.04  # the wrong neighbour's combing over the right one's that tells a field order
+# the worse neighbour's combing over the better one's: equal in progressive pictures, up to three times in interlaced
+ORDER, CLEAR_ORDER = 1.04, 1.2
+FLOOR = 0.05  # grey levels: flat pictures must not divide by nothing
 MAJORITY = 0.6  # share of the moving frames that must agree
 # pulldown: a repeated field differs at most by this share of what the other field does (noise and coding remain)
 REPEATED = 0.5
@@ -166,20 +168,21 @@ def _look(now: np.ndarray, after: np.ndarray) -> Look:
     least = min(own, late_top, late_bottom)
     if max(own, late_top, late_bottom) <= least * MOTION:
         return "still"
-    neighbour = min(late_top, late_bottom)
-    if own < neighbour * PROGRESSIVE_SHARE:
-        return "progressive"
-    if own < neighbour * INTERLACED_SHARE or max(late_top, late_bottom) < neighbour * ORDER:
-        return "still"
+    neighbour, order = min(late_top, late_bottom), max(late_top, late_bottom) / min(late_top, late_bottom)
+    if order < CLEAR_ORDER:
+        if own < neighbour * PROGRESSIVE_SHARE:
+            return "progressive"
+        if own < neighbour * INTERLACED_SHARE or order < ORDER:
+            return "still"
     # top first: the bottom field lies between this frame's top field and the next one's
     return "top first" if late_top < late_bottom else "bottom first"
 
 
 def _combing(top: np.ndarray, bottom: np.ndarray) -> float:
-    """How much lines of one field stand out from the mean of their neighbours in the other."""
-    return float(
-        np.abs(top[:-1] + top[1:] - 2 * bottom[:-1]).mean() + np.abs(bottom[:-1] + bottom[1:] - 2 * top[1:]).mean()
-    )
+    """How much lines of one field stand out from the mean of their neighbours in the other; never zero."""
+    above = np.abs(top[:-1] + top[1:] - 2 * bottom[:-1]).mean()
+    below = np.abs(bottom[:-1] + bottom[1:] - 2 * top[1:]).mean()
+    return float(above + below) + FLOOR
 
 
 def _field_changes(run: Sequence[np.ndarray]) -> np.ndarray:

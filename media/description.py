@@ -151,6 +151,7 @@ class MediaInfo:
     colour: Colour
     bit_depth: int  # of one component
     has_alpha: bool
+    alpha_index: int | None  # of the grey stream that holds the opacity, where it is a stream of its own
     scan: Scan
     top_field_first: bool
     audio: tuple[AudioTrack, ...] = ()

@@ -172,7 +172,7 @@ def _describe(path: Path, kind: Kind, name: str, image: Image.Image, deep: bool,
         stream_index=-1, coded_size=image.size, size=image.size, square_size=image.size, sample_aspect=Fraction(1),
         rotation=0, is_mirrored=False, rate=rate, is_vfr=is_vfr, time_base=base, start=Fraction(0), duration=duration,
         frame_count=count, frame_count_exact=True, colour=RGB_COLOUR, bit_depth=16 if deep else 8,
-        has_alpha=transparent, scan="progressive", top_field_first=True, tags=_text_tags(image),
+        has_alpha=transparent, alpha_index=None, scan="progressive", top_field_first=True, tags=_text_tags(image),
     )  # fmt: skip
 
 

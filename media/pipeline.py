@@ -6,8 +6,9 @@ Each stage is a generator that pulls from the one before, so nothing is decoded 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from .convert import RgbConverter
 from .decode import FrameDecoder
 from .deinterlace import Deinterlace, deinterlace_filters, deinterlaced, deinterlaced_rate, film_timed
 from .description import MediaInfo
+from .opacity import Paired, paired, write_opacity
 from .pictures import PictureSource, write_picture
 from .selection import Selection, Timed, expected_frames, thinned, within
 from .source import check_size
@@ -55,6 +57,10 @@ class Pipeline:
         self.size = info.square_size if self.is_square else info.size
         check_size(*self.size, info.path.name)
         is_video = info.kind == "video"
+        self.opacity = None  # the decoder of the stream that holds it, where there is one
+        if alpha and info.alpha_index is not None:
+            self.opacity = FrameDecoder(info.path, replace(info, stream_index=info.alpha_index))
+            treatment = replace(treatment, deinterlace="off")  # such files are written here and hold whole frames
         self.filters = deinterlace_filters(treatment.deinterlace, info.scan, info.top_field_first) if is_video else []
         self.is_film = info.scan == "soft film" or any(name == "decimate" for name, _ in self.filters)
         self.source_rate = deinterlaced_rate(self.filters, info.rate)
@@ -123,6 +129,8 @@ class Pipeline:
         lead = FILTER_LEAD if self.filters else Fraction(0)
         start = to_tick(self.selection.start, self.info.time_base) - round(lead / self.info.time_base)
         frames: Iterator[Timed[Any]] = self.source.frames(max(0, start))
+        if self.opacity is not None:
+            return paired(frames, self.opacity.frames(max(0, start)))
         if self.filters:
             frames = deinterlaced(frames, self.filters, self.info.time_base, self.info.rate, self.base)
         return film_timed(frames, self.base, self.source_rate) if self.is_film else frames
@@ -134,7 +142,8 @@ class Pipeline:
         width, height = self.size
         unturned = (height, width) if info.rotation % 180 else (width, height)
         deep = self.kind == np.uint16
-        return RgbConverter(self.colour, info.codec, unturned, info.rotation, info.is_mirrored, deep).write
+        converter = RgbConverter(self.colour, info.codec, unturned, info.rotation, info.is_mirrored, deep)
+        return converter.write if self.opacity is None else partial(_write_pair, converter)
 
     def _allocate(self, count: int) -> Batch:
         width, height = self.size
@@ -150,3 +159,9 @@ class Pipeline:
         width, height = self.size
         size = width * height * (4 if self.alpha else 3) * self.kind.itemsize
         return max(1, min(MOST_FRAMES_PER_BATCH, BATCH_BYTES // size))
+
+
+def _write_pair(converter: RgbConverter, pair: Paired, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
+    converter.write(pair.frame, rgb, None)
+    if alpha is not None:
+        write_opacity(pair.opacity, alpha)

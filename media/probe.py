@@ -21,6 +21,7 @@ from . import deinterlace, dolby_vision
 from .colour import ColourTags, bit_depth, decide_colour, has_alpha
 from .decode import TIME_UNIT, UNTIMED_CONTAINERS, states_own_length
 from .description import AudioTrack, Chapter, MediaInfo, NoVideo, SubtitleTrack, UnreadableFile, Unsupported
+from .opacity import is_labelled
 from .pictures import is_picture, probe_picture
 from .sampling import Look, look_at, sample_stamps
 from .source import check_size, dvd_title_parts, open_container, resolve
@@ -56,7 +57,7 @@ def count_frames(path: str | Path) -> int:
 
 def video_stream(container: av.container.InputContainer, name: str) -> av.video.stream.VideoStream:
     """The stream to read: the default one, else the largest, never a cover picture. Raises NoVideo."""
-    streams = [stream for stream in container.streams.video if not _has(stream, _ATTACHED)]
+    streams = [one for one in container.streams.video if not _has(one, _ATTACHED) and not is_labelled(one.metadata)]
     if not streams:
         what = "sound but no picture" if container.streams.audio else "no picture"
         raise NoVideo(f"{name} holds {what}. Choose a file with video in it.")
@@ -122,7 +123,8 @@ def _describe(path: Path, container: av.container.InputContainer, stream: av.vid
     start = ticks * base
     duration = _duration(container, stream, start)
     count, is_exact = _count(stream, timing, duration, counted)
-    has_opacity = has_alpha(frame.format.name) or stream.metadata.get("alpha_mode") == "1"
+    opacity = next((one.index for one in container.streams.video if is_labelled(one.metadata)), None)
+    has_opacity = opacity is not None or has_alpha(frame.format.name) or stream.metadata.get("alpha_mode") == "1"
     return MediaInfo(
         path=path, kind="video", container=_short_name(container), codec=codec, pixel_format=frame.format.name,
         stream_index=stream.index, coded_size=coded, size=size, square_size=square_size(size, aspect),
@@ -130,7 +132,7 @@ def _describe(path: Path, container: av.container.InputContainer, stream: av.vid
         time_base=base, start=start, duration=duration or (count / timing.rate if count else None),
         frame_count=count, frame_count_exact=is_exact,
         colour=decide_colour(_colour_tags(stream, frame), frame.format.name, codec, coded, tags),
-        bit_depth=bit_depth(frame.format.name), has_alpha=has_opacity, scan=finding.scan,
+        bit_depth=bit_depth(frame.format.name), has_alpha=has_opacity, alpha_index=opacity, scan=finding.scan,
         top_field_first=finding.top_field_first, audio=tuple(_audio_track(one) for one in container.streams.audio),
         subtitles=tuple(_subtitle_track(one) for one in container.streams.subtitles),
         chapters=_chapters(container, start), tags=tags, creation_time=_first_tag(tags, TIME_TAGS),

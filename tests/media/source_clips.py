@@ -135,7 +135,7 @@ def texture(width: int, height: int, seed: int = 1) -> np.ndarray:
     return np.clip(128 + 45 * fine / fine.std(), 20, 230)
 
 
-def moved(picture: np.ndarray, time: float, speed: float = 3.0) -> np.ndarray:
+def moved(picture: np.ndarray, time: float, speed: float = 4.0) -> np.ndarray:
     """The picture at a time, moving sideways by whole pixels."""
     return np.roll(picture, round(time * speed), axis=1)
 

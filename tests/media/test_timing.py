@@ -49,11 +49,11 @@ CASES = {
     "film.mkv": Clip(numbered(60), rate=NTSC_FILM, options=B_FRAMES),
     "film.webm": Clip(numbered(30), rate=NTSC_FILM, codec="libvpx-vp9", options=VP9),
     "ntsc.ts": Clip(numbered(60), rate=Fraction(30000, 1001), options=B_FRAMES),
-    "pal.mpg": Clip(numbered(50), rate=Fraction(25), codec="mpeg2video", options={"g": "12", "bf": "2", "qscale": "4"}),
+    "pal.mpg": Clip(numbered(50), rate=Fraction(25), codec="mpeg2video", options={"g": "12", "bf": "2", "qmax": "4"}),
     "fragmented.mp4": Clip(numbered(60), rate=Fraction(30), options=B_FRAMES,
                            muxer={"movflags": "frag_keyframe+empty_moov+delay_moov", "use_editlist": "0"}),
     "late.mkv": Clip(numbered(40), rate=Fraction(25), stamps=range(37, 77), options=FAST),
-    "motion.avi": Clip(numbered(40), rate=Fraction(24), codec="mpeg4", options={"bf": "2", "qscale": "3"}),
+    "motion.avi": Clip(numbered(40), rate=Fraction(24), codec="mpeg4", options={"bf": "2", "qmax": "4"}),
 }  # fmt: skip
 RATES = {"film.mp4": NTSC_FILM, "film.mkv": NTSC_FILM, "film.webm": NTSC_FILM, "ntsc.ts": Fraction(30000, 1001),
          "pal.mpg": Fraction(25), "fragmented.mp4": Fraction(30), "late.mkv": Fraction(25),
@@ -93,7 +93,7 @@ def test_edit_list_hides_the_frames_before_it(tmp_path):
 
 @pytest.mark.parametrize(("name", "format_"), [("raw.h264", "h264"), ("raw.m2v", "mpeg2video")])
 def test_raw_streams_get_times_from_their_rate(tmp_path, name, format_):
-    codec, options = ("libx264", B_FRAMES) if name == "raw.h264" else ("mpeg2video", {"bf": "2", "qscale": "4"})
+    codec, options = ("libx264", B_FRAMES) if name == "raw.h264" else ("mpeg2video", {"bf": "2", "qmax": "4"})
     rate = Fraction(30000, 1001)
     path = write_clip(tmp_path / name, Clip(numbered(40), rate=rate, codec=codec, options=options, format=format_))
     reader = media.read(path)

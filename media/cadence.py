@@ -79,13 +79,16 @@ class RoundedTo:
 
     def __init__(self, placement: Placement, tick: Fraction) -> None:
         self.time_base = tick
+        self.was_needed = False  # some stamp lay between two ticks
         self._placement = placement
 
     def place(self, pts: int, following: int) -> list[Showing]:
         scale = self._placement.time_base / self.time_base
         shown = []
         for showing in self._placement.place(pts, following):
-            start, end = round(showing.pts * scale), round((showing.pts + showing.duration) * scale)
+            exact = showing.pts * scale
+            start, end = round(exact), round((showing.pts + showing.duration) * scale)
+            self.was_needed |= start != exact
             if end > start:
                 shown.append(Showing(start, end - start))
         return shown

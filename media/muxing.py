@@ -63,6 +63,7 @@ class Muxer:
         self.notes: list[str] = []
         self._tags = dict(tags) if container.has_tags else {}
         self._labels: list[Label] = []
+        self._last: dict[int, tuple[Fraction, Fraction]] = {}  # by stream: when the last frame is shown, how long
         self._part = path.with_name(path.name + ".part")
         with reporting(path):
             self._file = self._part.open("wb")
@@ -79,6 +80,11 @@ class Muxer:
         return self._labelled(_add_copy(self.output, template), label)
 
     def mux(self, packet: av.Packet) -> None:
+        """Write a packet whose stream is one of this file's."""
+        if packet.pts is not None and packet.duration:
+            shown = packet.pts * packet.time_base
+            if shown >= self._last.get(packet.stream_index, (shown, shown))[0]:
+                self._last[packet.stream_index] = (shown, packet.duration * packet.time_base)
         with reporting(self.path):
             self.output.mux(packet)
 
@@ -128,10 +134,17 @@ class Muxer:
                 output.set_chapters(_as_dicts(chapters))
             for packet in source.demux():
                 if packet.size and packet.dts is not None:
+                    self._restore_duration(packet)
                     packet.stream = streams[packet.stream_index]
                     output.mux(packet)
         _sync(self._settled)
         return self._settled
+
+    def _restore_duration(self, packet: av.Packet) -> None:
+        """Fragments keep steps between decoding times: how long the last frame is shown is not among them."""
+        shown, lasts = self._last.get(packet.stream_index, (None, None))
+        if lasts is not None and packet.pts * packet.time_base == shown:
+            packet.duration = round(lasts / packet.time_base)
 
     def _open_plain(self) -> av.container.OutputContainer:
         # a name, not a file object: the index is moved by reading the file back under its name

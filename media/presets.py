@@ -19,6 +19,7 @@ from .output import Encoding
 
 MATROSKA_TICK = Fraction(1, 1000)  # Matroska and WebM, as FFmpeg writes them
 GIF_TICK = Fraction(1, 100)
+MP4_TICK = Fraction(1, 10**6)  # finer ones make offsets between decoding and showing that players refuse (2^28 ticks)
 GIF_FASTEST = Fraction(50)  # browsers slow down frames shorter than 2/100 s
 INTERMEDIATE_CRF = 12  # the worst an intermediate may be
 
@@ -38,6 +39,7 @@ class Container:
 
     muxer: str
     suffix: str
+    tick: Fraction  # finest time step
     audio: frozenset[str] = frozenset()  # codecs that can be copied as packets
     audio_encoder: str | None = None  # where sound must be encoded
     lossless_encoder: str | None = None  # the same for a lossless source
@@ -45,7 +47,6 @@ class Container:
     has_tags: bool = True
     has_edit_list: bool = False  # a trim at the start can be expressed without touching packets
     is_fragmented: bool = False  # written in fragments, settled into a plain file with its index in front at the end
-    tick: Fraction | None = None  # finest time step; None: whatever the source has
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,15 @@ class Format:
         return any(pixels.alpha for pixels in self.pixels.values())
 
 
-MP4 = Container("mp4", ".mp4", MP4_AUDIO, "aac", "aac", frozenset({"mov_text"}), has_edit_list=True, is_fragmented=True)
-MOV = Container(
-    "mov", ".mov", MP4_AUDIO - {"opus", "flac"} | PCM, "pcm_s24le", "pcm_s24le", frozenset({"mov_text"}),
-    has_edit_list=True, is_fragmented=True,
-)  # fmt: skip
-MKV = Container("matroska", ".mkv", MATROSKA_AUDIO, "aac", "flac", MATROSKA_SUBTITLES, tick=MATROSKA_TICK)
-WEBM = Container("webm", ".webm", WEBM_AUDIO, "libopus", "libopus", frozenset({"webvtt"}), tick=MATROSKA_TICK)
-GIF = Container("gif", ".gif", has_tags=False, tick=GIF_TICK)
-WEBP = Container("webp", ".webp", has_tags=False, tick=MATROSKA_TICK)
-PNG_FOLDER = Container("", "", has_tags=False)
+MP4 = Container("mp4", ".mp4", MP4_TICK, MP4_AUDIO, "aac", "aac", frozenset({"mov_text"}),
+                has_edit_list=True, is_fragmented=True)  # fmt: skip
+MOV = Container("mov", ".mov", MP4_TICK, MP4_AUDIO - {"opus", "flac"} | PCM, "pcm_s24le", "pcm_s24le",
+                frozenset({"mov_text"}), has_edit_list=True, is_fragmented=True)  # fmt: skip
+MKV = Container("matroska", ".mkv", MATROSKA_TICK, MATROSKA_AUDIO, "aac", "flac", MATROSKA_SUBTITLES)
+WEBM = Container("webm", ".webm", MATROSKA_TICK, WEBM_AUDIO, "libopus", "libopus", frozenset({"webvtt"}))
+GIF = Container("gif", ".gif", GIF_TICK, has_tags=False)
+WEBP = Container("webp", ".webp", MATROSKA_TICK, has_tags=False)
+PNG_FOLDER = Container("", "", MP4_TICK, has_tags=False)
 
 YUV_8 = Pixels("yuv420p", "yuv444p")
 YUV_10 = Pixels("yuv420p10le", "yuv444p10le")

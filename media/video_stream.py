@@ -12,7 +12,7 @@ import av.video.stream
 from .cadence import REORDERED, DecodingClock, Showing
 from .colour import ColourTags
 from .description import WriteFailed
-from .muxing import Label, Muxer, reporting
+from .muxing import Label, Muxer
 
 SHORT = 4  # frames; below, nothing leaves an encoder that reorders before its end
 RATE_LIMIT = 1_001_000  # largest denominator of a nominal rate: FFmpeg holds rates in 32-bit numbers
@@ -40,7 +40,8 @@ class VideoStream:
         self._muxer = muxer
         self._spec = spec
         self._durations: dict[int, int] = {}
-        self._count = 0
+        self._count, self._end = 0, 0
+        self._begun: int | None = None  # first decoding time
         stream = muxer.add_encoder(spec.encoder, spec.rate.limit_denominator(RATE_LIMIT), label)
         assert isinstance(stream, av.video.stream.VideoStream)
         self._stream = stream
@@ -53,6 +54,7 @@ class VideoStream:
         frame.colorspace, frame.color_range = self._spec.tags.matrix, self._spec.tags.range
         self._durations[showing.pts] = showing.duration
         self._count += 1
+        self._end = showing.pts + showing.duration
         return self._mux(self._stream.encode(frame))
 
     def finish(self) -> None:
@@ -60,6 +62,10 @@ class VideoStream:
         packets = self._stream.encode(None)
         if self._count <= SHORT:
             self._stamp_anew(packets)
+        if packets and packets[-1].dts is not None:
+            # MP4 adds up the steps between decoding times: with the last one they must make the whole duration
+            begun = packets[0].dts if self._begun is None else self._begun
+            self._durations[packets[-1].pts or 0] = max(1, self._end - (packets[-1].dts - (begun or 0)))
         self._mux(packets)
 
     def _stamp_anew(self, packets: list[av.Packet]) -> None:
@@ -99,8 +105,8 @@ class VideoStream:
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
             if packet.dts is not None:
+                self._begun = packet.dts if self._begun is None else self._begun
                 reached = packet.dts * self._spec.time_base
             packet.stream = self._stream
-            with reporting(self._muxer.path):
-                self._muxer.output.mux(packet)
+            self._muxer.mux(packet)
         return reached

@@ -22,7 +22,7 @@ from .description import WriteFailed
 from .encode_colour import Converter, gray_frame
 from .muxing import Muxer, reporting
 from .output import Cadence, Encoding, Picture, Sound, Tagging, Written
-from .presets import GIF_FASTEST, GIF_TICK, PNG_FOLDER, Format, encoding_for, format_named
+from .presets import GIF_FASTEST, MP4_TICK, PNG_FOLDER, Format, encoding_for, format_named
 from .remux import Companions, sound_end
 from .sinks import PictureFolder, Sink, VideoFile
 from .stream_plan import StreamPlan, plan_stream
@@ -114,6 +114,9 @@ class Writer:
         self._sink.finish(self._end, moved_chapters(chapters, self._tagging.start, self._end))
         if self._cut:
             self._notes.append(f"{self._cut} frames after the end of the sound were left out.")
+        if isinstance(self._placement, RoundedTo) and self._placement.was_needed:
+            tick = self._placement.time_base
+            self._notes.append(f"Time stamps were rounded to 1/{tick.denominator} s, the finest this format has.")
         notes = (*self._plan.notes, *self._notes, *self._sink.notes)
         self._sink = None
         return Written(self.path, self._plan.fit.size, self._frames, self._end, self._plan.pixel_format, notes)
@@ -137,8 +140,7 @@ class Writer:
         self._plan = plan_stream(self._line, self._encoding, self._picture, size, frames.dtype.itemsize * 8, has_alpha)
         self._converter = Converter(self._plan.pixel_format, self._plan.colour, self._plan.fit)
         rate = self._nominal_rate(pts)
-        if self._line.name in ROUNDED:
-            self._round_times(rate)
+        self._round_times(rate)
         self._sink = self._make_sink(rate)
 
     def _make_sink(self, rate: Fraction) -> Sink:
@@ -160,11 +162,13 @@ class Writer:
         return sink
 
     def _round_times(self, rate: Fraction) -> None:
-        tick = self._line.container.tick or GIF_TICK
+        """Matroska rounds by itself and needs the exact clock for its nominal rate; the others are told."""
+        tick = self._line.container.tick
         if self._line.name == "GIF" and rate > GIF_FASTEST:
             self._placement = AtConstantRate(self.time_base, GIF_FASTEST)
             self._notes.append(f"A GIF shows at most {GIF_FASTEST} frames a second: the others were left out.")
-        self._placement = RoundedTo(self._placement, tick)
+        if self._line.name in ROUNDED or self._placement.time_base < MP4_TICK:
+            self._placement = RoundedTo(self._placement, tick)
 
     def _nominal_rate(self, pts: np.ndarray) -> Fraction:
         if self._cadence.rate is not None:

@@ -57,6 +57,7 @@ class FrameDecoder:
         self._is_passing = True  # until the first key frame after the target, where there is no index
         self._last = 0  # tick of the frame before, in the stream's own count
         self._scale = Fraction(1)
+        self._size = info.coded_size
         self._step = max(1, round(1 / (info.rate * info.time_base)))
 
     def frames(self, start: int = 0) -> Iterator[Timed[av.VideoFrame]]:
@@ -99,7 +100,8 @@ class FrameDecoder:
         for packet in self._packets(container):
             if packet.dts is not None or packet.pts is not None:
                 reached = max(reached or Fraction(0), _packet_end(packet))
-            if packet.stream_index != stream.index or (following is None and self._is_early(packet, target)):
+            # not packet.stream_index: the packets that end a stream all carry 0 there
+            if packet.stream.index != stream.index or (following is None and self._is_early(packet, target)):
                 continue
             for frame in self._decode_packet(decoder, packet, following):
                 if frame.pts is None and target is not None and following is None:
@@ -107,6 +109,7 @@ class FrameDecoder:
                 tick = self._tick(frame, following)
                 duration = max(0, self._to_tick(frame.duration or 0)) or self._step
                 following = tick + duration
+                self._note_size(frame)
                 yield Timed(frame, tick - self._origin, duration)
                 self._last = tick
         if following is not None:
@@ -163,6 +166,13 @@ class FrameDecoder:
         if following is None:
             self._last = stated - 1
         return max(stated, self._last + 1)
+
+    def _note_size(self, frame: av.VideoFrame) -> None:
+        size = (frame.width, frame.height)
+        if size != self._size:
+            width, height = self._info.coded_size
+            self.notes.append(f"The video changes its size to {size[0]} × {size[1]}; scaled to {width} × {height}.")
+            self._size = size
 
     def _to_tick(self, stamp: int) -> int:
         """A stamp of the stream in the clip's time base; a second stream may have its own."""

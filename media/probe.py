@@ -279,7 +279,8 @@ def _chapters(container: av.container.InputContainer, start: Fraction) -> tuple[
 
 
 def _first_tag(tags: dict[str, str], names: Sequence[str]) -> str | None:
-    return next((tags[name] for name in names if tags.get(name)), None)
+    known = {key.lower(): text for key, text in tags.items()}  # Matroska spells them in capitals
+    return next((known[name.lower()] for name in names if known.get(name.lower())), None)
 
 
 def _short_name(container: av.container.InputContainer) -> str:

@@ -140,7 +140,7 @@ def _frames(placed: _Placed, container: av.container.InputContainer, stream: Aud
             return
         if continuity is not None:
             move_packet(packet, continuity)
-        if packet.stream_index != stream.index:
+        if packet.stream.index != stream.index:
             continue
         try:
             yield from stream.codec_context.decode(packet if packet.size else None)

@@ -21,6 +21,7 @@ MATROSKA_TICK = Fraction(1, 1000)  # Matroska and WebM, as FFmpeg writes them
 GIF_TICK = Fraction(1, 100)
 MP4_TICK = Fraction(1, 10**6)  # finer ones make offsets between decoding and showing that players refuse (2^28 ticks)
 GIF_FASTEST = Fraction(50)  # browsers slow down frames shorter than 2/100 s
+X265_NARROWEST = 64  # below about 56 pixels the x265 in PyAV's wheels (16.0 to 18.1) writes past its memory
 INTERMEDIATE_CRF = 12  # the worst an intermediate may be
 
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac", "mp2", "dts"})
@@ -72,6 +73,7 @@ class Format:
     speed: str = ""
     codec_tag: str | None = None
     nvenc: str | None = None
+    narrowest: int = 1  # pixels
 
     @property
     def is_rgb(self) -> bool:
@@ -112,9 +114,9 @@ FORMATS: dict[str, Format] = {
         Format("MP4 H.264", MP4, "libx264", {8: Pixels("yuv420p")}, H264_CRF, CLOSED_GROUPS,
                speed="medium", nvenc="h264_nvenc"),
         Format("MP4 H.265", MP4, "libx265", {8: YUV_8, 10: YUV_10}, H265_CRF, QUIET_X265,
-               speed="medium", codec_tag="hvc1", nvenc="hevc_nvenc"),
+               speed="medium", codec_tag="hvc1", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
         Format("MKV H.265", MKV, "libx265", {8: YUV_8, 10: YUV_10}, H265_CRF, QUIET_X265,
-               speed="medium", nvenc="hevc_nvenc"),
+               speed="medium", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
         Format("WebM AV1", WEBM, "libsvtav1", {8: Pixels("yuv420p"), 10: Pixels("yuv420p10le")}, AV1_CRF, {},
                speed="7", nvenc="av1_nvenc"),
         Format("WebM VP9", WEBM, "libvpx-vp9", {8: Pixels("yuv420p", "yuv444p", "yuva420p")}, VP9_CRF,

@@ -85,8 +85,10 @@ class VideoFile:
 class PictureFolder:
     """Numbered PNG files in a folder that appears when all are written; the first carries the workflow."""
 
-    def __init__(self, path: Path, spec: StreamSpec, texts: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, spec: StreamSpec, texts: Mapping[str, str], has_sound: bool) -> None:
         self.notes: list[str] = ["A PNG sequence holds no time stamps: the frame rate must be given when it is read."]
+        if has_sound:
+            self.notes.append("A PNG sequence holds no sound: it was left out.")
         self._path, self._spec = path, spec
         self._part = path.with_name(path.name + ".part")
         self._texts = dict(texts)

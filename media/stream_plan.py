@@ -98,6 +98,8 @@ def _check_hdr(line: Format, colour: Colour, depth: int) -> None:
 
 
 def _check_size(line: Format, size: Size) -> None:
+    if size[0] < line.narrowest:
+        raise WriteFailed(f"{line.name} needs pictures at least {line.narrowest} pixels wide, got {size[0]} × {size[1]}.")
     limit = LARGEST_SIDE.get(line.name, 16384)
     if max(size) > limit:
         raise WriteFailed(f"{line.name} holds up to {limit} pixels a side, got {size[0]} × {size[1]}.")

@@ -149,7 +149,8 @@ class Writer:
         container = self._line.container
         tags, lost = container_tags(self._tagging, container)
         if container is PNG_FOLDER:
-            return PictureFolder(self.path, spec, self._tagging.workflow)
+            has_sound = bool(self._sound.tracks) or self._sound.samples is not None
+            return PictureFolder(self.path, spec, self._tagging.workflow, has_sound)
         self._notes += lost
         loops = {"loop": str(self._encoding.loop_count)} if self._line.name in ROUNDED else {}
         muxer = Muxer(self.path, container, tags, loops)

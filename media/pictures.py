@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .convert import RgbConverter
-from .description import Colour, Kind, Loss, MediaInfo, UnreadableFile
+from .description import Colour, Kind, Loss, MediaInfo, UnreadableFile, Unsupported
 from .selection import Timed
 from .source import check_size
 from .timing import measure_timing
@@ -145,6 +145,8 @@ def write_picture(pixels: np.ndarray, rgb: np.ndarray, alpha: np.ndarray | None)
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise Unsupported(f"{path.name}: {error} Make the picture smaller first.") from error
     except PILLOW_ERRORS as error:
         raise UnreadableFile(f"{path.name} cannot be read as an image: {_reason(error)}. Fetch it again.") from error
     with closing(image):

@@ -204,6 +204,8 @@ def _origin_tick(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> i
 def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream,
               start: Fraction) -> Fraction | None:  # fmt: skip
     """Length of the video: its own where stated, else the container's from the first frame on."""
+    if _short_name(container) == "avi" and stream.frames and stream.average_rate:
+        return stream.frames / Fraction(stream.average_rate)  # libavformat shortens a cut-off file's other length
     if stream.duration is not None and stream.time_base:
         # a stream's length counts from its own first stamp, which an edit list may hide
         skipped = start - (stream.start_time or 0) * stream.time_base if stream.start_time is not None else 0

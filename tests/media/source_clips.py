@@ -211,11 +211,13 @@ def _encoded_sound(stream: Any, samples: np.ndarray, rate: int, layout: str, fir
     resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate)
     fifo, packets = av.AudioFifo(), []
     whole = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", layout)
-    whole.sample_rate, whole.pts, whole.time_base = rate, first, Fraction(1, rate)
+    whole.sample_rate = rate
     for frame in resampler.resample(whole):
         fifo.write(frame)
     stream.codec_context.open()
     size = stream.codec_context.frame_size or 1024
     while (frame := fifo.read(size)) or (frame := fifo.read(size, partial=True)):
+        frame.pts, frame.time_base = first, Fraction(1, rate)
+        first += frame.samples
         packets += stream.encode(frame)
     return packets + stream.encode(None)

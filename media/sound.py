@@ -20,12 +20,15 @@ from .decode import RESTARTING_CONTAINERS, move_packet
 from .description import AudioTrack, BadSelection, MediaInfo, NoVideo
 from .probe import probe
 from .source import open_container
-from .timing import Continuity, exact
+from .timing import COARSE_TICK, Continuity, exact
 
 # decoders that look back (AAC, Opus, MP3's reservoir) are right again after this much
 PREROLL = Fraction(1, 2)  # seconds
 # stamps may be off by this much (Matroska's milliseconds, a drifting camera) before silence fills a gap
 JITTER = Fraction(1, 50)  # seconds
+
+
+EXACT_REACH = 60  # seconds that are decoded rather than skipped where stamps are coarse
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def _frames(placed: _Placed, container: av.container.InputContainer, stream: Aud
     restarts = container.format.name in RESTARTING_CONTAINERS and (is_disc or window <= PREROLL)
     continuity = Continuity() if restarts else None
     base = stream.time_base or Fraction(1)
-    if not is_disc and window > PREROLL:
+    # whole milliseconds cannot place a sample: near the beginning it is counted from there instead
+    reach = EXACT_REACH if base >= COARSE_TICK else PREROLL
+    if not is_disc and window > reach:
         with suppress(av.error.FFmpegError, OSError):  # without an index: from the beginning
             container.seek(round((window - PREROLL) / base), stream=stream, backward=True)
     # a disc's clock restarts for all streams at once: the picture's packets tell it too

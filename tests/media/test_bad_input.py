@@ -171,7 +171,7 @@ def test_paths_outside_the_allowed_folders_are_refused(tmp_path, clip):
 @pytest.mark.parametrize("link", ["https://example.com/clip.mp4", "http://127.0.0.1/x.mp4", "rtsp://camera/1",
                                   "concat:a.mp4|b.mp4://x", "file:///etc/passwd"])  # fmt: skip
 def test_links_are_not_followed(link):
-    with pytest.raises(media.MediaError, match="link|does not exist"):
+    with pytest.raises(media.MediaError, match=r"link|does not exist"):
         media.probe(link)
 
 

@@ -252,5 +252,8 @@ def _check_batch(frames: np.ndarray, pts: np.ndarray, alpha: np.ndarray | None) 
         raise WriteFailed(f"Frames must be uint8 or uint16 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}.")
     if len(pts) != len(frames):
         raise WriteFailed(f"{len(frames)} frames came with {len(pts)} time stamps.")
+    if len(pts) > 1 and (np.diff(pts) <= 0).any():
+        place = int(np.argmax(np.diff(pts) <= 0))
+        raise WriteFailed(f"Time stamps must rise: {pts[place + 1]} follows {pts[place]}.")
     if alpha is not None and (alpha.shape != frames.shape[:3] or alpha.dtype != frames.dtype):
         raise WriteFailed(f"Alpha must be {frames.dtype} {list(frames.shape[:3])}, got {alpha.dtype} {list(alpha.shape)}.")

@@ -10,13 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HOST = {"comfy", "comfy_api", "folder_paths", "server", "nodes", "execution"}
 # room → rooms it may import from
-ALLOWED = {
-    "models": set(),
-    "media": set(),
-    "net": set(),
-    "engine": {"models", "media", "net"},
-    "cloud": {"media", "net"},
-}
+ALLOWED = {"models": set(), "media": set(), "net": set(), "engine": {"models", "media", "net"}, "cloud": {"media", "net"}}
 FORBIDDEN_LIBRARIES = {
     "media": {"torch"},
     "models": {"requests", "av"},

@@ -1,8 +1,8 @@
 """All checks, in one command: lint, format, types, tests, and the media tests once more on the oldest PyAV.
 
-python3 tools/check.py            everything
-python3 tools/check.py lint types only the named steps
-python3 tools/check.py tests -- -k vae   what follows -- goes to pytest
+    python3 tools/check.py            everything
+    python3 tools/check.py lint types only the named steps
+    python3 tools/check.py tests -- -k vae   what follows -- goes to pytest
 """
 
 from __future__ import annotations

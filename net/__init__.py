@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from .address import Rules, check_url, mask
-from .download import Wanted, World, download
+from .download import REAL_WORLD, Wanted, World, download
 from .errors import BadStatus, Cancelled, Damaged, DiskTrouble, NetError, Refused, Unreachable
 from .get import RangeAnswer, Timeouts, fetch_range, open_get, read_limited
 from .session import GuardedSession, guarded_session
 
 __all__ = [
+    "REAL_WORLD",
     "BadStatus",
     "Cancelled",
     "Damaged",

@@ -23,6 +23,7 @@ MOST_REDIRECTS = 5
 BUSY = frozenset({408, 425, 429})  # with 5xx: the server's trouble, worth another try
 LONGEST_RETRY_AFTER_S = 150.0  # a server may ask for more patience, but nobody waits a day for a header
 BLOCK = 1 << 16
+STOPPED = "Stopped. What arrived is kept."
 URL_PUNCTUATION = "!#$%&'()*+,/:;=?@[]~"  # left as it is: an address is requested byte for byte
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -119,6 +120,8 @@ def blocks(
             block = _read_block(response, watchdog)
             if not block:
                 return
+            if cancelled():
+                raise Cancelled(STOPPED)
             watchdog.progress()
             yield block
 
@@ -215,7 +218,7 @@ def _read_block(response: requests.Response, watchdog: Watchdog) -> bytes:
     except Unreachable as error:
         trouble = error
     if watchdog.reason == "cancelled":
-        raise Cancelled("Stopped. What arrived is kept.") from None
+        raise Cancelled(STOPPED) from None
     if watchdog.reason == "stalled" and not block:
         raise Unreachable(f"{mask(response.url)}: the connection stalled.") from None
     if trouble:

@@ -3,6 +3,7 @@
     NetError
     ├── Refused       an address, scheme, port, redirect or size that is not allowed; nothing was read
     ├── Unreachable   no answer, cut, stalled or a server in trouble, after all tries; what arrived is kept
+    │   └── NotSent   of a call with a body: it failed before the body was handed over whole
     ├── BadStatus     a definite no of the server: 401, 403, 404 and the like
     ├── Damaged       what arrived is not what was expected: size, hash, range
     ├── DiskTrouble   no space, folder not writable, or another file of that name is in the way
@@ -28,6 +29,10 @@ class Unreachable(NetError):
     def __init__(self, message: str, retry_after_s: float | None = None):
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NotSent(Unreachable):
+    """The server cannot have acted on the call: it never got all of it."""
 
 
 class BadStatus(NetError):

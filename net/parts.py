@@ -11,12 +11,12 @@ import errno
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from .errors import Cancelled, DiskTrouble
+from .locks import try_lock
 
 SUFFIX = ".seedvr2.part"
 HASH_BLOCK = 1 << 20
@@ -133,7 +133,7 @@ def _acquire(path: Path, pause: Callable[[], None]) -> IO[bytes]:
     while True:
         with disk_errors(path):
             file = path.open("ab")
-        if _try_lock(file) and _is_still(path, file):
+        if try_lock(file) and _is_still(path, file):
             return file
         file.close()
         pause()
@@ -145,21 +145,6 @@ def _is_still(path: Path, file: IO[bytes]) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
     except OSError:
         return False
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.ENOSYS, errno.ENOTSUP)  # a file system without locks: go on without one
-    return True
 
 
 def _move_without_overwriting(source: Path, target: Path) -> None:

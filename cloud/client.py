@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from .. import net
 from .answers import Price, Result, State, complaint, money, parse, price_of, result_of, state_of
-from .errors import BadInput, Busy, CloudError, NotSubmitted, OutcomeUnknown, OutsideLimits, Trouble
+from .errors import BadInput, BadToken, Busy, CloudError, NotSubmitted, OutcomeUnknown, OutsideLimits, Trouble
 from .schema import MODEL_ID, VIDEO_FIELD
 from .token import Token
 
@@ -56,6 +56,7 @@ class Client:
     cancelled: Callable[[], bool] = net.never
     submit_patience: net.Timeouts = SUBMIT_PATIENCE
     patience: net.Timeouts = PATIENCE
+    cancel_patience: net.Timeouts = CANCEL_PATIENCE
 
     def submit(self, values: Mapping[str, object], clip: Clip) -> str:
         """Make one paid request and return its id.
@@ -88,7 +89,7 @@ class Client:
 
     def cancel(self, request_id: str) -> str:
         """Ask to cancel; returns `cancelled`, `not_cancellable` or what else the server says, in lower case."""
-        answer = self._call("POST", f"/requests/{_checked_id(request_id)}/cancel", patience=CANCEL_PATIENCE)
+        answer = self._call("POST", f"/requests/{_checked_id(request_id)}/cancel", patience=self.cancel_patience)
         body = parse(answer)
         return str(body.get("outcome") or body.get("status") or "").strip().lower()
 
@@ -153,8 +154,10 @@ class Client:
 
     def _complaint(self, answer: net.Answer, is_submission: bool) -> CloudError | None:
         trouble = complaint(answer, is_submission)
-        if trouble and trouble.args:
-            trouble.args = (self.token.hide(str(trouble.args[0])), *trouble.args[1:])
+        if trouble is None:
+            return None
+        source = f" It came from {self.token.source}." if isinstance(trouble, BadToken) else ""
+        trouble.args = (self.token.hide(str(trouble)) + source,)
         return trouble
 
 

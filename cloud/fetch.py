@@ -81,20 +81,14 @@ def _try_one(url: str, errand: Errand, session: net.GuardedSession) -> tuple[str
         ) from None
     except net.NetError as error:
         return str(error), False
-    wrong = _content_complaint(errand)
-    if wrong is not None:
-        errand.target.unlink(missing_ok=True)
-    return wrong, True
-
-
-def _content_complaint(errand: Errand) -> str | None:
     with errand.target.open("rb") as file:
         head = file.read(MAGIC_BYTES)
-    if not head:
-        return "the file is empty."
-    if not looks_like_video(head):
-        return f"the file is no video, it begins with {head[:8]!r}."
-    return errand.verify(errand.target)
+    # a page of a proxy or a login says nothing about the result; a video with the wrong content does
+    is_video = looks_like_video(head)
+    wrong = errand.verify(errand.target) if is_video else f"What came is no video, it begins with {head[:8]!r}."
+    if wrong is not None:
+        errand.target.unlink(missing_ok=True)
+    return wrong, is_video
 
 
 def _fresh(errand: Errand, result: Result) -> Result:

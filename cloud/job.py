@@ -16,6 +16,7 @@ from .. import net
 from .answers import Price
 from .client import Client
 from .errors import Interrupted
+from .fetch import MOST_RESULT_BYTES
 from .follow import DEFAULT_PATIENCE, Patience
 from .journal import Journal
 from .money import DEFAULT_BUDGET, Budget
@@ -41,6 +42,7 @@ class Job:
     resubmit: str = ""  # id of the one unknown request the user agrees to pay again
     address: str | None = None  # public address of the whole clip, used when it fits one request
     patience: Patience = DEFAULT_PATIENCE
+    most_result_bytes: int = MOST_RESULT_BYTES
 
 
 @dataclass(frozen=True)

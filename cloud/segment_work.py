@@ -56,9 +56,9 @@ def _settled(run: Run, segment: Segment, slots: threading.Semaphore) -> Record |
             _keep(run, segment, _file_of(run, found))
             run.tell(segment, "reused, nothing paid")
             return None
+        taken = _take(run, slots)
         if run.stop.is_set() or (found is None and run.failures):
             return None
-        taken = _take(run, slots)
         record = _attached(run, segment, found) if found else _submitted(run, segment)
         taken = False
         return record
@@ -181,7 +181,7 @@ def _clip(run: Run, segment: Segment) -> Clip:
         return Clip(address=run.job.address)
     run.tell(segment, "preparing")
     data = run.doors.cut(segment)
-    if run.stop.is_set():
+    if run.stop.is_set() or run.failures:  # cutting takes its time, and another segment may have failed meanwhile
         raise Interrupted("Stopped before anything was sent.")
     if len(data) > MOST_DATA_BYTES:
         raise OutsideLimits(
@@ -232,8 +232,8 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
             ask_again=lambda: run.client.result(request_id, submitted),
             verify=lambda path: run.doors.verify(path, segment),
             pause=run.pause,
-            progress=lambda done, total: None,
             cancelled=run.stop.is_set,
+            most_bytes=run.job.most_result_bytes,
             world=run.doors.world,
         )
         path = fetch_result(result, errand, run.doors.downloads)

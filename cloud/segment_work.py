@@ -40,7 +40,7 @@ def work_through(run: Run) -> None:
         record = _settled(run, segment, slots)
         if record is None:
             continue
-        thread = threading.Thread(target=_finish, args=(run, segment, record, slots), daemon=True)
+        thread = threading.Thread(target=_finish, args=(run, segment, record, slots), name="segment", daemon=True)
         followers.append(thread)
         thread.start()
     for thread in followers:

@@ -178,6 +178,13 @@ class Desk:
     def records(self):
         return Journal(self.folder / "journal.db").records()
 
+    def has_journal(self) -> bool:
+        """False before the first run came as far as to make one."""
+        try:
+            return self.records() is not None
+        except NotSubmitted:
+            return False
+
     def states(self) -> list[str]:
         return [record.state for record in self.records()]
 

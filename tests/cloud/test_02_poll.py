@@ -22,7 +22,7 @@ def nested(depth: int) -> bytes:
     "name",
     [
         "500",
-        "502 page",
+        "502",
         "429",
         "408",
         "reset",

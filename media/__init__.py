@@ -1,1 +1,60 @@
 """Pixels and sound in and out through PyAV; numpy only."""
+
+from .description import (
+    AudioTrack,
+    BadSelection,
+    Chapter,
+    Colour,
+    Loss,
+    MediaError,
+    MediaInfo,
+    NotAllowed,
+    NoVideo,
+    SubtitleTrack,
+    UnreadableFile,
+    Unsupported,
+    WriteFailed,
+)
+from .output import Cadence, Encoding, Picture, Samples, Sound, Tagging, Written
+from .pipeline import Treatment
+from .probe import count_frames, probe
+from .read import Reader, read
+from .segments import Run, Segment, SegmentFolder
+from .selection import Selection
+from .timing import snap_rate
+from .write import Writer, write
+
+__all__ = [
+    "AudioTrack",
+    "BadSelection",
+    "Cadence",
+    "Chapter",
+    "Colour",
+    "Encoding",
+    "Loss",
+    "MediaError",
+    "MediaInfo",
+    "NoVideo",
+    "NotAllowed",
+    "Picture",
+    "Reader",
+    "Run",
+    "Samples",
+    "Segment",
+    "SegmentFolder",
+    "Selection",
+    "Sound",
+    "SubtitleTrack",
+    "Tagging",
+    "Treatment",
+    "UnreadableFile",
+    "Unsupported",
+    "WriteFailed",
+    "Writer",
+    "Written",
+    "count_frames",
+    "probe",
+    "read",
+    "snap_rate",
+    "write",
+]

@@ -1,0 +1,98 @@
+"""Reading speed at 1080p: `media.read` into uint8 batches against ComfyUI's VideoFromFile.get_components, same process.
+
+    .env/venv/bin/python benchmarks/media_read.py [seconds of clip] [rounds]
+
+Both read the same generated H.264 clip, turn about, so that other load on the machine meets both. Ours hands every
+batch on and forgets it, as the pack does; ComfyUI's call returns the whole clip as float32, as it must.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+PACK = "seedvr2_anywhere"
+SIZE, RATE = (1920, 1080), 30
+SEED = 1
+
+
+def make_clip(path: Path, seconds: float) -> None:
+    """A moving, lightly noisy H.264 clip: 4:2:0, BT.709, about 10 Mbit/s."""
+    width, height = SIZE
+    rng = np.random.default_rng(SEED)
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    noise = rng.integers(-6, 7, (height, width, 3), dtype=np.int16)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", RATE, options={"preset": "veryfast", "crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.colorspace = stream.codec_context.color_range = 1
+        for index in range(round(seconds * RATE)):
+            shades = [((x * (c + 1) + y * 2 + index * 8 * (c + 1)) // 4) % 256 for c in range(3)]
+            picture = np.stack(shades, axis=-1) + np.roll(noise, index * 7, axis=0)
+            frame = av.VideoFrame.from_ndarray(picture.clip(0, 255).astype(np.uint8), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def load_pack():
+    """The pack's media room, loaded by location as ComfyUI does."""
+    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec and spec.loader
+    sys.modules[PACK] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return importlib.import_module(f"{PACK}.media")
+
+
+def load_core():
+    """ComfyUI's VideoFromFile."""
+    sys.path.insert(0, str(ROOT / ".env" / "ComfyUI"))
+    sys.argv = [sys.argv[0], "--cpu"]  # ComfyUI parses the command line on import
+    from comfy_api.latest._input_impl.video_types import VideoFromFile  # pyright: ignore[reportMissingImports]
+
+    return VideoFromFile
+
+
+def timed(action: Callable[[], int]) -> tuple[float, float]:
+    """Frames per second, and milliseconds of CPU time per frame."""
+    start, cpu = time.perf_counter(), time.process_time()
+    frames = action()
+    return frames / (time.perf_counter() - start), 1000 * (time.process_time() - cpu) / frames
+
+
+def main(seconds: float, rounds: int) -> float:
+    """Print both speeds and return the ratio of the medians."""
+    media, core = load_pack(), load_core()
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip, seconds)
+        actions = {
+            "media.read": lambda: sum(len(batch[0]) for batch in media.read(clip)),
+            "get_components": lambda: len(core(str(clip)).get_components().images),
+        }
+        results: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
+        for _ in range(rounds):
+            for name, action in actions.items():
+                results[name].append(timed(action))
+    for name, values in results.items():
+        speeds = [speed for speed, _ in values]
+        print(f"{name:16} {statistics.median(speeds):7.1f} frames/s (best {max(speeds):.1f}),"
+              f" {statistics.median(cpu for _, cpu in values):6.1f} ms CPU per frame")  # fmt: skip
+    ours, theirs = (statistics.median(speed for speed, _ in results[name]) for name in actions)
+    print(f"ratio            {ours / theirs:7.2f} (PyAV {av.__version__}, {SIZE[0]}x{SIZE[1]} H.264)")
+    return ours / theirs
+
+
+if __name__ == "__main__":
+    arguments = [float(argument) for argument in sys.argv[1:3]]
+    main(*(arguments[:1] or [3.0]), rounds=int(arguments[1]) if len(arguments) > 1 else 5)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
 import io
 import json
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -275,6 +278,18 @@ def running() -> Iterator[Service]:
         thread.join()
 
 
+def pictures():
+    """The module that upscales real clips, loaded when it is needed: everything else works without video."""
+    name = "seedvr2_test_pictures"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).resolve().parent / "pictures.py")
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
@@ -377,3 +392,16 @@ def _is_valid(name: str, value: object) -> bool:
 
 def _position(text: str) -> dict:
     return {"queue_position": int(text)} if text.isdigit() else {}
+
+
+def main(port: int) -> None:
+    """Serve real clips on a fixed port until interrupted: `python server.py 8900`."""
+    server = Server(("127.0.0.1", port), Call)
+    server.service = Service(base=f"http://127.0.0.1:{port}/v1", transform=pictures().Upscaler())
+    server.service.timeline = ["in_queue:2", "in_queue:1", "in_progress", "in_progress", "completed"]
+    print(f"RUNCOMFY_MODEL_API_BASE={server.service.base} RUNCOMFY_API_TOKEN={TOKEN}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,299 @@
+"""The life of one segment: known already? affordable? cut, intended, sent, followed, fetched, verified.
+
+Submissions happen one after the other, in order; following and fetching happens on a thread per segment in flight.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from .. import net
+from .client import Clip
+from .errors import (
+    CancelledRemotely,
+    CloudError,
+    Failed,
+    Interrupted,
+    Lost,
+    NotSubmitted,
+    OutcomeUnknown,
+    OutsideLimits,
+)
+from .fetch import Errand, fetch_result
+from .follow import Look, follow
+from .job import Run
+from .journal import CANCELLED, DAY_S, DONE, FAILED, INTENDED, LOST, NOT_SUBMITTED, SUBMITTED, UNKNOWN, Record
+from .money import Spending, expected_usd, refuse_beyond
+from .plan import Segment
+from .schema import complete
+
+MOST_DATA_BYTES = 32 << 20  # of a clip sent as a data URI: what RunComfy's own nodes allow
+OTHERS_POLL_S = 0.5  # between looks at a request that another run is just sending
+
+
+def work_through(run: Run) -> None:
+    """Bring every segment to a file or a failure; after the first failure nothing more is paid for."""
+    slots = threading.Semaphore(run.job.in_flight)
+    followers: list[threading.Thread] = []
+    for segment in run.segments:
+        record = _settled(run, segment, slots)
+        if record is None:
+            continue
+        thread = threading.Thread(target=_finish, args=(run, segment, record, slots), name="segment", daemon=True)
+        followers.append(thread)
+        thread.start()
+    for thread in followers:
+        thread.join()
+
+
+def _settled(run: Run, segment: Segment, slots: threading.Semaphore) -> Record | None:
+    """The record to follow, with a slot taken for it; None when there is nothing (more) to do for this segment."""
+    taken = False
+    try:
+        found = _known(run, segment)
+        if found and found.state == DONE and _is_good(run, segment, found):
+            _keep(run, segment, _file_of(run, found))
+            run.tell(segment, "reused, nothing paid")
+            return None
+        taken = _take(run, slots)
+        if run.stop.is_set() or (found is None and run.failures):
+            return None
+        record = _attached(run, segment, found) if found else _submitted(run, segment)
+        taken = False
+        return record
+    except Interrupted:
+        return None
+    except Exception as error:
+        _fail(run, segment, error)
+        return None
+    finally:
+        if taken:
+            slots.release()
+
+
+def _known(run: Run, segment: Segment) -> Record | None:
+    """The open record of a segment, waiting while another run is just sending it; raises for unknown and lost ones."""
+    journal, key = run.doors.journal, run.key(segment)
+    found = journal.find(key)
+    while found and found.state == INTENDED:
+        run.tell(segment, "is just being submitted by another run, waiting")
+        run.pause(OTHERS_POLL_S)
+        found = journal.find(key)
+    if not found or found.state not in (UNKNOWN, LOST):
+        return found
+    if run.job.resubmit and journal.replace(key, run.job.resubmit):
+        return None
+    raise (OutcomeUnknown if found.state == UNKNOWN else Lost)(_blocked_text(found))
+
+
+def _blocked_text(found: Record) -> str:
+    name = f"request {found.remote_id}" if found.remote_id else "its request"
+    what = (
+        f"{name} was sent and never answered, so it may be running and charged"
+        if found.state == UNKNOWN
+        else f"{name} was accepted, but its result cannot be had ({found.message or 'gone'})"
+    )
+    return (
+        f"{what}. It is not paid again by itself. Look at your generations on RunComfy; "
+        f"to pay for it once more, type {found.short_id} into resubmit and run again."
+    )
+
+
+def _attached(run: Run, segment: Segment, found: Record) -> Record:
+    run.tell(segment, f"picked up request {found.remote_id}, nothing paid again")
+    return found if found.state == SUBMITTED else run.doors.journal.update(found.id, state=SUBMITTED)
+
+
+def _submitted(run: Run, segment: Segment) -> Record:
+    """Pay for a segment: limits, clip, journal, POST, in this order."""
+    expected = _affordable(run, segment)
+    clip = _clip(run, segment)
+    journal = run.doors.journal
+    label = f"{segment.index + 1} of {len(run.segments)}"
+    record = journal.new_record(run.client.token.account, run.key(segment), run.id, label, expected)
+    standing = journal.intend(record)
+    if standing.id != record.id:  # another process was faster
+        found = _known(run, segment)
+        if found is None:
+            raise NotSubmitted("Another run took this segment and gave it up. Run again.")
+        return _attached(run, segment, found)
+    run.tell(segment, "submitting")
+    request_id = _post(run, segment, record, clip)
+    run.tell(segment, f"submitted as {request_id}")
+    return journal.update(record.id, state=SUBMITTED, remote_id=request_id)
+
+
+def _post(run: Run, segment: Segment, record: Record, clip: Clip) -> str:
+    journal = run.doors.journal
+    run.posting.set()
+    try:
+        request_id = run.client.submit(complete(run.values, segment.sent_frames), clip)
+    except (NotSubmitted, Interrupted, net.Cancelled) as error:
+        journal.update(record.id, state=NOT_SUBMITTED, message=str(error))
+        raise Interrupted(str(error)) if isinstance(error, net.Cancelled) else error from None
+    except BaseException as error:
+        unknown = journal.update(record.id, state=UNKNOWN, message=str(error))
+        _paid(run, segment, record)
+        raise OutcomeUnknown(f"{error} {_blocked_text(unknown)}") from None
+    finally:
+        run.posting.clear()
+    _paid(run, segment, record)
+    return request_id
+
+
+def _paid(run: Run, segment: Segment, record: Record) -> None:
+    with run.lock:
+        run.costs[segment.index] = None
+        run.expected[segment.index] = record.price_usd
+
+
+def _affordable(run: Run, segment: Segment) -> float | None:
+    """The expected price of the next request; raises OutsideLimits when a limit stands in the way."""
+    rate = int(run.values["34_frame_rate"])
+    if not run.is_price_asked:
+        run.price, run.is_price_asked = run.client.price(), True
+    expected = expected_usd(run.price, segment, rate)
+    if expected is None:
+        expected = _learned(run)
+    with run.lock:
+        spent = [
+            cost if cost is not None else run.expected[index] or expected or 0.0 for index, cost in run.costs.items()
+        ]
+    day = run.doors.journal.spent_usd(run.doors.now() - DAY_S)
+    refuse_beyond(run.job.budget, Spending(sum(spent), day, len(spent)), expected)
+    return expected
+
+
+def _learned(run: Run) -> float | None:
+    """Without a published price: the highest cost reported in this run, once its first request has ended."""
+    while True:
+        with run.lock:
+            reported = [cost for cost in run.costs.values() if cost is not None]
+            is_waiting = any(index not in run.files and index not in run.failures for index in run.costs)
+        if reported or not is_waiting:
+            return max(reported, default=None)
+        run.pause(OTHERS_POLL_S)
+
+
+def _clip(run: Run, segment: Segment) -> Clip:
+    if run.job.address and len(run.segments) == 1:
+        return Clip(address=run.job.address)
+    run.tell(segment, "preparing")
+    data = run.doors.cut(segment)
+    if run.stop.is_set() or run.failures:  # cutting takes its time, and another segment may have failed meanwhile
+        raise Interrupted("Stopped before anything was sent.")
+    if len(data) > MOST_DATA_BYTES:
+        raise OutsideLimits(
+            f"Segment {segment.index + 1} has {len(data) / 1e6:.1f} MB, at most {MOST_DATA_BYTES / 1e6:.1f} MB can be "
+            "sent. Load the clip smaller, or give a public link to it. Nothing was submitted for it."
+        )
+    return Clip(data=data)
+
+
+def _take(run: Run, slots: threading.Semaphore) -> bool:
+    while not slots.acquire(timeout=0.05):
+        if run.stop.is_set():
+            raise Interrupted("Stopped.")
+    return True
+
+
+def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semaphore) -> None:
+    with run.lock:
+        run.followed[segment.index] = record.remote_id or ""
+    try:
+        _keep(run, segment, _followed(run, segment, record))
+        run.tell(segment, "done")
+    except (Interrupted, net.Cancelled):
+        _say_goodbye(run, segment, record)
+    except Exception as error:
+        _fail(run, segment, error)
+    finally:
+        slots.release()
+
+
+def _followed(run: Run, segment: Segment, record: Record) -> Path:
+    """Wait for a submitted request, fetch and verify its result, and write each step into the journal."""
+    journal, request_id = run.doors.journal, record.remote_id or ""
+    submitted = run.job.address or ""
+
+    def tell(look: Look) -> None:
+        run.tell(segment, _look_text(look))
+
+    try:
+        is_fresh = record.run == run.id
+        result = follow(run.client, request_id, submitted, run.doors.clock, tell, is_fresh, run.job.patience)
+        if result.cost_usd is not None:
+            journal.update(record.id, cost_usd=result.cost_usd)
+            _note_cost(run, segment, result.cost_usd)
+        errand = Errand(
+            request_id=request_id,
+            target=_file_of(run, record),
+            ask_again=lambda: run.client.result(request_id, submitted),
+            verify=lambda path: run.doors.verify(path, segment),
+            pause=run.pause,
+            cancelled=run.stop.is_set,
+            most_bytes=run.job.most_result_bytes,
+            world=run.doors.world,
+        )
+        path = fetch_result(result, errand, run.doors.downloads)
+    except (Failed, CancelledRemotely, Lost) as error:
+        ends = {Failed: FAILED, CancelledRemotely: CANCELLED, Lost: LOST}
+        ended = journal.update(record.id, state=ends[type(error)], message=str(error))
+        raise Lost(f"{error} {_blocked_text(ended)}") if isinstance(error, Lost) else error from None
+    journal.update(record.id, state=DONE, output=path.name)
+    return path
+
+
+def _note_cost(run: Run, segment: Segment, cost_usd: float) -> None:
+    with run.lock:
+        if segment.index in run.costs:
+            run.costs[segment.index] = cost_usd
+
+
+def _look_text(look: Look) -> str:
+    minutes, seconds = divmod(int(look.elapsed_s), 60)
+    place = f", place {look.queue_position} in the queue" if look.queue_position is not None else ""
+    trouble = f", connection trouble, the request is safe ({look.trouble})" if look.trouble else ""
+    return f"{look.state or 'waiting'}{place}, {minutes}:{seconds:02d}{trouble}"
+
+
+def _say_goodbye(run: Run, segment: Segment, record: Record) -> None:
+    """Cancel a request at a stop, as far as that goes, and put down truthfully what became of it."""
+    request_id = record.remote_id or ""
+    try:
+        outcome = run.client.cancel(request_id)
+        final = run.client.result(request_id).state.word
+    except (CloudError, net.NetError):
+        return  # the run itself says that nothing was confirmed
+    is_cancelled = final == "cancelled" or (outcome in ("cancelled", "canceled") and final in ("unclear", "queued"))
+    if is_cancelled:
+        run.doors.journal.update(record.id, state=CANCELLED, message="cancelled by the user")
+        text = "cancelled while queued; no charge was reported."
+    elif final == "succeeded":
+        text = "finished already and is paid. Run fetches it."
+    else:
+        text = "is already running and cannot be cancelled; it may be charged. Run picks it up."
+    with run.lock:
+        run.farewells[segment.index] = f"Request {request_id} (segment {segment.index + 1}): {text}"
+
+
+def _keep(run: Run, segment: Segment, path: Path) -> None:
+    with run.lock:
+        run.files[segment.index] = path
+
+
+def _fail(run: Run, segment: Segment, error: Exception) -> None:
+    with run.lock:
+        run.failures[segment.index] = error
+    run.tell(segment, f"failed: {error}")
+
+
+def _file_of(run: Run, record: Record) -> Path:
+    # named after the record, so that no file of the user's and no result of another request is ever met
+    return run.job.folder / f"segment-{record.id[:12]}.mp4"
+
+
+def _is_good(run: Run, segment: Segment, record: Record) -> bool:
+    path = _file_of(run, record)
+    return path.is_file() and run.doors.verify(path, segment) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ VENV = ENV / "venv"
 COMFYUI = ENV / "ComfyUI"
 PACK_NAME = "seedvr2-anywhere"  # the registry's folder name under custom_nodes/
 REQUIREMENTS = ROOT / "tools" / "requirements.txt"
+PROGRAMS = ("ffmpeg",)  # names of Debian packages and of the programs in them
 OLD_PYAV = ENV / "pyav16"  # a second, small environment: media/ must also work on the oldest PyAV ComfyUI allows
 OLD_PYAV_REQUIREMENTS = ["av==16.0.1", "numpy", "pillow", "requests", "pytest==9.0.2", "pytest-timeout==2.4.0"]
 
@@ -37,6 +39,7 @@ def prepare() -> Path:
     _step("packages", ENV / f"packages-{_fingerprint()}", _install_packages)
     _step("PyAV 16.0.1 environment", OLD_PYAV / "ready", _make_old_pyav)
     _link_pack()
+    _install_programs()
     return VENV / "bin" / "python"
 
 
@@ -98,6 +101,18 @@ def _make_old_pyav() -> None:
     _run(VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", OLD_PYAV / "bin" / "python",
          *OLD_PYAV_REQUIREMENTS)  # fmt: skip
     (OLD_PYAV / "ready").touch()
+
+
+def _install_programs() -> None:
+    """Debian's ffmpeg is what the tests compare with; the pack itself never runs a program."""
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
+    if not missing:
+        return
+    print(f"[setup] Debian packages: {', '.join(missing)} ...", flush=True)
+    if os.geteuid():
+        raise SystemExit(f"[setup] install these first, as root: apt-get install {' '.join(missing)}")
+    _run("apt-get", "update", "-qq")
+    _run("apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing)
 
 
 def _link_pack() -> None:

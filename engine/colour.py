@@ -103,7 +103,12 @@ def correct_lab(content: Tensor, reference: Tensor) -> Tensor:
 
 def correct_adain(content: Tensor, reference: Tensor) -> Tensor:
     """Mean and spread of each channel as in the reference (adaptive instance normalisation)."""
-    variance, mean = torch.var_mean(content, dim=(1, 2), correction=0, keepdim=True)
-    wanted_variance, wanted_mean = torch.var_mean(reference, dim=(1, 2), correction=0, keepdim=True)
-    gain = ((wanted_variance + VARIANCE_FLOOR) / (variance + VARIANCE_FLOOR)).sqrt_()
-    return content.sub_(mean).mul_(gain).add_(wanted_mean)
+    wanted_mean = reference.mean(dim=(1, 2), keepdim=True)
+    content.sub_(content.mean(dim=(1, 2), keepdim=True))
+    gain = (variance(reference.sub_(wanted_mean)) / variance(content)).sqrt_()
+    return content.mul_(gain).add_(wanted_mean)
+
+
+def variance(centred: Tensor) -> Tensor:
+    """Mean square [C, 1, 1] of planes whose mean is 0, kept away from zero."""
+    return centred.square().mean(dim=(1, 2), keepdim=True).add_(VARIANCE_FLOOR)

@@ -1,1 +1,1 @@
-"""A video through the network on this machine."""
+"""A video through the network on this machine: shots, windows and stitching, noise, planning, colour, jobs."""

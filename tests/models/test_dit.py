@@ -261,3 +261,9 @@ def test_a_bad_call_is_refused_by_name(case):
     module = load_dit(random_weights(TOY["3b"]))
     with pytest.raises(BadInput, match=message):
         module(**given)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn], ids=str)
+def test_arithmetic_in_eight_bits_is_refused(dtype):
+    with pytest.raises(BadInput, match="dtype is torch"):
+        load_dit(random_weights(TOY["3b"]), dtype=dtype)

@@ -13,6 +13,8 @@ from seedvr2_anywhere.models.errors import BadInput
 from seedvr2_anywhere.models.windows import arrange
 from seedvr2_anywhere.tests.models.dit_toys import config, cosine, formula_weights, inputs, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GOLDEN_TOLERANCE = 1e-4
 GOLDEN_CONFIGS = {"3b": config("3b"), "7b": config("7b")}
 # mean, std, largest; values at [0,0,0,0:4], [1,17,31,0:4], [2,39,51,12:16]

@@ -8,6 +8,8 @@ from seedvr2_anywhere.benchmarks.parity_dit import compare
 from seedvr2_anywhere.models import load_dit
 from seedvr2_anywhere.tests.models.dit_toys import config, inputs, native_dit, native_velocity, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 2e-5  # on outputs of order 1
 REDUCED = {
     "3b": config("3b"),

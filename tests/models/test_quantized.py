@@ -14,6 +14,8 @@ from seedvr2_anywhere.models.formats import encode_mark, modernize
 from seedvr2_anywhere.models.quantized import hadamard
 from seedvr2_anywhere.tests.models.dit_toys import comfy, config, inputs, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOY = config("3b", layers=2, separate=1)
 ROUNDING = 0.5 / 127  # of an int8 value, relative to the largest of its row
 # marks as files carry them → how ComfyUI's layouts make the tensors

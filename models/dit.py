@@ -157,7 +157,7 @@ class NaDiT(nn.Module):
 
     def _geometry(self, grid: Grid, text_length: int, device: torch.device) -> Geometry:
         limit = tokens_per_chunk(self.config, self.dtype, device.type, self.scratch_bytes)
-        key = (grid, text_length, device, limit)
+        key = (grid, text_length if self.config.dit_v2 else 0, device, limit)  # only the 3B turns by text
         if key not in self._geometries:
             with torch.inference_mode(False), torch.no_grad():
                 geometry = self._survey(grid, text_length, limit, device)

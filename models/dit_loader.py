@@ -12,7 +12,7 @@ from . import layers
 from .checkpoint import check_finite, check_keys, open_state_dict
 from .config import DiTConfig, expected_keys, infer_config
 from .dit import NaDiT
-from .errors import BadCheckpoint, UnsupportedCheckpoint
+from .errors import BadCheckpoint, BadInput, UnsupportedCheckpoint
 from .formats import FLOAT8, QuantizedLayer, modernize, plain_shapes, quantized_layers, with_usable_vectors
 from .quantized import QuantizedLinear
 from .text import without_conditioning
@@ -39,6 +39,10 @@ def load_dit(
     config = infer_config(shapes, name)
     check_keys(shapes, expected_keys(config), name)
     check_finite({key: tensor for key, tensor in state.items() if not key.endswith(FREQS_KEY)}, name)
+    if dtype is not None and (not dtype.is_floating_point or dtype.itemsize < 2):
+        raise BadInput(
+            f"dtype is {dtype}, expected float32, bfloat16 or float16: weights may be 8-bit, arithmetic not."
+        )
     device = torch.device(device)
     if operations is None or operations is nn:
         dtype = dtype or default_dtype(device)

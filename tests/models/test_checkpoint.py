@@ -11,6 +11,8 @@ from seedvr2_anywhere.models.errors import BadCheckpoint, UnsupportedCheckpoint
 from seedvr2_anywhere.models.text import read_text_conditioning
 from seedvr2_anywhere.tests.models.dit_toys import config, inputs, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOY = config("3b", width=128, layers=2, separate=1)
 CONDITIONING = {"positive_conditioning": (58, 64), "negative_conditioning": (64, 64)}
 

@@ -13,6 +13,8 @@ from seedvr2_anywhere.models.dit import NaDiT
 from seedvr2_anywhere.models.errors import BadCheckpoint
 from seedvr2_anywhere.tests.models.dit_toys import REAL, config, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COUNTS = {"3b": (635, 3_391_475_776 + 672), "7b": (1128, 8_239_607_872 + 360)}  # tensors, values with rotary buffers
 KEYS = {
     "3b": {

@@ -11,6 +11,8 @@ from seedvr2_anywhere.models.dit_memory import dit_peak_bytes, scratch_per_token
 from seedvr2_anywhere.tests.models.dit_toys import config, inputs, random_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of all storages made while it is on and not yet freed."""

@@ -8,6 +8,8 @@ from seedvr2_anywhere.benchmarks.parity_dit import compare
 from seedvr2_anywhere.models import load_dit
 from seedvr2_anywhere.tests.models.dit_toys import config, inputs, native_dit, native_velocity, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 2e-5  # on outputs of order 1
 REDUCED = {
     "3b": config("3b"),
@@ -19,7 +21,7 @@ FULL_WIDTH = {
     "3b": config("3b", 2560, layers=2, separate=1, text_width=5120),
     "7b": config("7b", 3072, layers=2, text_width=5120),
 }
-GRIDS = [(1, 32, 32), (3, 32, 32), (5, 30, 54), (2, 26, 14), (33, 6, 10), (1, 2, 2), (4, 18, 130), (7, 38, 22)]
+GRIDS = [(1, 32, 32), (5, 30, 54), (2, 26, 14), (33, 6, 10), (1, 2, 2), (3, 14, 90)]
 
 
 def assert_same_velocity(ours, theirs, arguments) -> None:
@@ -50,4 +52,4 @@ def test_full_width_transformer_equals_comfyui(style):
 
 @pytest.mark.comfy
 def test_random_transformers_on_random_grids_equal_comfyui():
-    assert compare(seed=7, count=12) <= TOLERANCE
+    assert compare(seed=7, count=8) <= TOLERANCE

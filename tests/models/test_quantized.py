@@ -14,6 +14,8 @@ from seedvr2_anywhere.models.formats import encode_mark, modernize
 from seedvr2_anywhere.models.quantized import hadamard
 from seedvr2_anywhere.tests.models.dit_toys import comfy, config, inputs, random_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOY = config("3b", layers=2, separate=1)
 ROUNDING = 0.5 / 127  # of an int8 value, relative to the largest of its row
 # marks as files carry them → how ComfyUI's layouts make the tensors
@@ -80,16 +82,18 @@ def test_through_comfyui_ops_a_quantised_file_stays_near_its_twin(kind):
 
 
 @pytest.mark.comfy
-def test_comfyui_patcher_can_move_and_patch_every_weight():
+@pytest.mark.parametrize("memory", [0, 1], ids=["whole model", "low memory"])
+def test_comfyui_patcher_can_move_and_patch_every_weight(memory):
     state = random_weights(TOY)
     module = load_dit(state, operations=comfy().ops.manual_cast, dtype=torch.float32)
     before = velocity(module)
     module.model_lowvram, module.lowvram_patch_counter, module.device = False, 0, torch.device("cpu")
     module.model_loaded_weight_memory = 0
     patcher = comfy().patcher.ModelPatcher(module, torch.device("cpu"), torch.device("cpu"))
-    keys = ("blocks.0.ada.vid.attn_scale", "blocks.1.attn.proj_qkv.all.weight", "emb_in.proj_out.bias")
+    keys = ["blocks.1.attn.proj_qkv.all.weight", "emb_in.proj_out.weight", "txt_in.bias"]
+    keys += [] if memory else ["blocks.0.ada.vid.attn_scale"]
     patcher.add_patches({key: ("diff", (torch.full_like(state[key], 0.05),)) for key in keys})
-    patcher.patch_model(torch.device("cpu"))
+    patcher.patch_model(torch.device("cpu"), lowvram_model_memory=memory)
     patched = velocity(module)
     patcher.unpatch_model(torch.device("cpu"))
     changed = state | {key: state[key] + 0.05 for key in keys}

@@ -15,6 +15,7 @@ from .description import (
     Unsupported,
     WriteFailed,
 )
+from .identity import identify
 from .output import Cadence, Encoding, Picture, Samples, Sound, Tagging, Written
 from .pipeline import Treatment
 from .probe import count_frames, probe
@@ -53,6 +54,7 @@ __all__ = [
     "Writer",
     "Written",
     "count_frames",
+    "identify",
     "probe",
     "read",
     "snap_rate",

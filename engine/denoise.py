@@ -1,4 +1,4 @@
-"""A shot's encoded latents restored: windows through the transformer, their answers stitched, as a stream of latents."""
+"""A shot's encoded latents restored: windows through the transformer, their answers stitched, as a stream."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def denoise(
 
     def restore(window: Window) -> Tensor:
         latent = held.window(window)
-        noise = shot_noise(seed, shot, (window.start, window.stop), tuple(latent.shape[-2:]))
+        noise = shot_noise(seed, shot, (window.start, window.stop), (latent.shape[3], latent.shape[4]))
         return stitcher.push(window, restore_latent(dit, text, latent, noise, cfg_scale, check))
 
     for latent in latents:
@@ -56,14 +56,14 @@ def denoise_pictures(
     check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Latents [B,16,1,h,w] of separate pictures, each restored as if it were alone."""
-    noise = picture_noise(seed, latents.shape[0], tuple(latents.shape[-2:]))
+    noise = picture_noise(seed, latents.shape[0], (latents.shape[3], latents.shape[4]))
     return restore_latent(dit, text, latents, noise, cfg_scale, check)
 
 
 def restore_latent(
     dit: NaDiT, text: TextConditioning, latent: Tensor, noise: Tensor, cfg_scale: float, check: Callable[[], None]
 ) -> Tensor:
-    """One step from noise [B,16,T,h,w] to the restored latent. Raises BadInput when guidance lacks the negative text."""
+    """One step from noise [B,16,T,h,w] to the restored latent. Raises BadInput if guidance lacks its text."""
     if cfg_scale != OFFICIAL_CFG and text.negative is None:
         raise BadInput(f"cfg_scale {cfg_scale} needs the negative text conditioning, which is not there; use 1.0.")
     latent = latent.float()

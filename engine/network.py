@@ -33,7 +33,12 @@ class Network:
 
 
 def load_network(
-    dit: Path, vae: Path | None = None, text: Path | None = None, *, device: str = "cpu", dtype: torch.dtype | None = None
+    dit: Path,
+    vae: Path | None = None,
+    text: Path | None = None,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> Network:
     """The network in weights files. One file may hold all three parts, as the embedded model's does.
 

@@ -84,7 +84,9 @@ def _restore_video(
 ) -> Iterator[Piece]:
     sources: deque[Frame] = deque()
     latents = _encode(network, _prepare(frames, method, sources), streams, check)
-    restored = denoise(network.dit, network.text, latents, method.windowing, method.seed, first, method.cfg_scale, check)
+    restored = denoise(
+        network.dit, network.text, latents, method.windowing, method.seed, first, method.cfg_scale, check
+    )
     decoder = network.vae.decoder_stream(check=check, **streams.decoder)
     for latent in restored:
         video = decoder.push(latent)
@@ -119,9 +121,7 @@ def _prepare(frames: Iterator[Frame], method: Method, sources: deque[Frame]) -> 
         yield _to_network(mirror_frames(last, missing), method)
 
 
-def _encode(
-    network: Network, clip: Iterator[Tensor], streams: Streams, check: Callable[[], None]
-) -> Iterator[Tensor]:
+def _encode(network: Network, clip: Iterator[Tensor], streams: Streams, check: Callable[[], None]) -> Iterator[Tensor]:
     encoder = network.vae.encoder_stream(check=check, **streams.encoder)
     for part in clip:
         latent = encoder.push(part)

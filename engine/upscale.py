@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -59,8 +59,8 @@ class Source:
     """A file and what of it is wanted."""
 
     path: Path
-    selection: media.Selection = media.Selection()
-    treatment: media.Treatment = media.Treatment()
+    selection: media.Selection = field(default_factory=media.Selection)
+    treatment: media.Treatment = field(default_factory=media.Treatment)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Order:
     network: Network
     method: Method
     wish: Wish
-    streams: Streams = Streams()
+    streams: Streams = field(default_factory=Streams)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,13 @@ class Upscaled:
 
 
 def upscale(
-    source: Source, wish: Wish, network: Network, jobs: Path, *, streams: Streams | None = None, host: Host | None = None
+    source: Source,
+    wish: Wish,
+    network: Network,
+    jobs: Path,
+    *,
+    streams: Streams | None = None,
+    host: Host | None = None,
 ) -> Upscaled:
     """Restore a clip and return the joined file in its job folder under `jobs`.
 
@@ -96,7 +102,8 @@ def upscale(
     host = host or Host()
     info = media.probe(source.path)
     with media.read(source.path, source.selection, source.treatment, alpha=info.has_alpha, info=info) as reader:
-        geometry = plan_geometry(reader.size[::-1], target_size(reader.size[::-1], **_size_of(wish)))
+        width, height = reader.size
+        geometry = plan_geometry((height, width), target_size((height, width), **_size_of(wish)))
         method, remark = _method(wish, geometry, reader)
         with Job(jobs, source.path.stem, _recipe(source, wish, network, method)) as job:
             done = _finished(job, reader, geometry)
@@ -151,7 +158,8 @@ def _finished(job: Job, reader: media.Reader, geometry: Geometry) -> Upscaled | 
     if path is None:
         return None
     height, width = geometry.target
-    return Upscaled(path, job.frames_done, (width, height), reader.rate, job.frames_done, ("Reused, nothing computed.",))
+    frames = job.frames_done
+    return Upscaled(path, frames, (width, height), reader.rate, frames, ("Reused, nothing computed.",))
 
 
 def _make(job: Job, reader: media.Reader, order: Order, host: Host) -> Upscaled:

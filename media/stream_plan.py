@@ -90,7 +90,7 @@ def _choose_prores(pixels: Pixels, profile: str, has_alpha: bool, notes: list[st
 
 
 def _check_hdr(line: Format, colour: Colour, depth: int) -> None:
-    if colour.is_hdr and (depth < 10 or line.is_rgb and line.codec != "ffv1"):
+    if colour.is_hdr and (depth < 10 or (line.is_rgb and line.codec != "ffv1")):
         raise WriteFailed(
             f"{line.name} with {depth} bit cannot hold HDR ({colour.transfer.upper()}). Choose H.265, AV1, ProRes or FFV1"
             " with 10 bit, or convert to normal range first."

@@ -17,7 +17,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .cadence import AtConstantRate, Placement, RoundedTo, placement_for
+from .cadence import AtConstantRate, RoundedTo, placement_for
 from .description import WriteFailed
 from .encode_colour import Converter, gray_frame
 from .muxing import Muxer, reporting
@@ -25,7 +25,7 @@ from .output import Cadence, Encoding, Picture, Sound, Tagging, Written
 from .presets import GIF_FASTEST, MP4_TICK, PNG_FOLDER, Format, encoding_for, format_named
 from .remux import Companions, sound_end
 from .sinks import PictureFolder, Sink, VideoFile
-from .stream_plan import StreamPlan, plan_stream
+from .stream_plan import plan_stream
 from .tags import container_tags, moved_chapters
 from .timing import snap_rate
 

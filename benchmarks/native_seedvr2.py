@@ -17,11 +17,11 @@ COMFYUI = Path(__file__).resolve().parent.parent / ".env" / "ComfyUI"
 
 
 @cache
-def comfy() -> SimpleNamespace:
+def comfy(cpu: bool = True) -> SimpleNamespace:
     """ComfyUI's ops and modules; its folder is on sys.path only while they are imported."""
     sys.path.append(str(COMFYUI))
     try:
-        importlib.import_module("comfy.cli_args").args.cpu = not torch.cuda.is_available()
+        importlib.import_module("comfy.cli_args").args.cpu = cpu
         return SimpleNamespace(
             ops=importlib.import_module("comfy.ops"),
             quant_ops=importlib.import_module("comfy.quant_ops"),

@@ -19,11 +19,11 @@ COMFYUI = Path(__file__).resolve().parent.parent / ".env" / "ComfyUI"
 
 
 @cache
-def comfy(cpu: bool = True) -> SimpleNamespace:
+def comfy() -> SimpleNamespace:
     """ComfyUI's ops and modules; its folder is on sys.path only while they are imported."""
     sys.path.append(str(COMFYUI))
     try:
-        importlib.import_module("comfy.cli_args").args.cpu = cpu
+        importlib.import_module("comfy.cli_args").args.cpu = not torch.cuda.is_available()
         return SimpleNamespace(
             ops=importlib.import_module("comfy.ops"),
             quant_ops=importlib.import_module("comfy.quant_ops"),

@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> None:
         return load_and_report(options.load_file)
     if options.load:
         return measure_loading()
-    comfy(cpu=options.device == "cpu")
+    comfy()
     with torch.inference_mode():
         for case in CPU_CASES if options.device == "cpu" else CUDA_CASES:
             run_case(case, options.device, options.turns, options.same_ops)

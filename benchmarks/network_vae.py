@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--size", type=int, default=256)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    comfy(cpu=options.device == "cpu")
+    comfy()
     with torch.no_grad():
         if options.device == "cpu":
             return compare("cpu", options.frames, options.size, options.size, options.turns)

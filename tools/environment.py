@@ -116,9 +116,11 @@ def _install_programs() -> None:
 
 
 def _link_pack() -> None:
-    link = COMFYUI / "custom_nodes" / PACK_NAME
-    if not link.is_symlink():
-        link.symlink_to(ROOT, target_is_directory=True)
+    """Into ComfyUI as the registry names it, and under its import name for the type checker."""
+    for link in (COMFYUI / "custom_nodes" / PACK_NAME, ENV / "pack" / PACK_NAME.replace("-", "_")):
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(ROOT, target_is_directory=True)
 
 
 def _fingerprint() -> str:

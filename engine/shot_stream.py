@@ -66,6 +66,6 @@ class ShotStream:
             self._starts += self._finder.finish()
             return
         pixels, pts, *alpha = batch
-        self._starts += self._finder.push(pixels)
+        self._starts += self._finder.push(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
         opacity = alpha[0] if alpha else [None] * len(pts)
         self._held += [Frame(*parts) for parts in zip(pixels, map(int, pts), opacity, strict=True)]

@@ -28,6 +28,13 @@ def test_numpy_codes_are_read_alike(dtype, highest):
     assert to_float(codes).tolist() == pytest.approx([0, 1 / highest, 77 / highest, 1])
 
 
+def test_flipped_and_read_only_arrays_are_read():
+    codes = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    wanted = to_float(codes[:, ::-1].copy())
+    codes.flags.writeable = False
+    assert to_float(codes[:, ::-1]).equal(wanted)
+
+
 def test_floats_stay_floats():
     frames = torch.tensor([-0.5, 0.25, 1.5])
     assert to_float(frames).equal(frames)
@@ -101,6 +108,11 @@ def test_values_that_are_not_numbers_are_refused():
     frames[1, 2, 2, 0] = float("nan")
     with pytest.raises(BadFrames, match="Frame 1"):
         to_codes(frames)
+
+
+def test_other_kinds_of_codes_are_refused():
+    with pytest.raises(BadFrames, match=r"expected torch\.uint8 or torch\.uint16"):
+        to_codes(torch.zeros(1, 2, 2, 3), torch.int32)
 
 
 @pytest.mark.parametrize("device", DEVICES)

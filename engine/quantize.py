@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import BadFrames
 from .frames import check_finite, check_frames
 
 TILE = 256  # pixels after which the dither of one frame repeats
@@ -22,7 +23,8 @@ AXIS_PRIMES = (73856093, 19349663, 83492791)
 
 def to_float(codes: Tensor | np.ndarray) -> Tensor:
     """uint8 or uint16 codes of any shape as float32 in 0..1; floats come back as float32, unchanged."""
-    tensor = torch.from_numpy(codes) if isinstance(codes, np.ndarray) else codes
+    # PyTorch takes neither flipped nor read-only arrays as they are
+    tensor = torch.from_numpy(np.require(codes, requirements=["C", "W"])) if isinstance(codes, np.ndarray) else codes
     highest = HIGHEST_CODE.get(tensor.dtype, 1)
     return tensor.to(torch.float32).div_(highest) if highest > 1 else tensor.to(torch.float32)
 
@@ -34,6 +36,8 @@ def to_codes(frames: Tensor, dtype: torch.dtype = torch.uint8, *, first_frame: i
     BadFrames for NaN.
     """
     check_frames(frames, channels=(1, 3, 4))
+    if dtype not in HIGHEST_CODE:
+        raise BadFrames(f"Got {dtype} to quantise to, expected torch.uint8 or torch.uint16.")
     codes = torch.empty(frames.shape, dtype=dtype, device=frames.device)
     highest = HIGHEST_CODE[dtype]
     for number, frame in enumerate(frames):

@@ -13,9 +13,17 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from seedvr2_anywhere.benchmarks.toy_weights import dit_config, random_dit_weights
-from seedvr2_anywhere.models.vae_config import VAEConfig, expected_vae_keys
 from torch import Tensor
+
+try:
+    from . import pack
+except ImportError:  # run as a script
+    import pack
+
+pack.load()
+
+from seedvr2_anywhere.benchmarks.toy_weights import dit_config, random_dit_weights  # noqa: E402
+from seedvr2_anywhere.models.vae_config import VAEConfig, expected_vae_keys  # noqa: E402
 
 SEED = 1245
 TEXT_LENGTH, TEXT_WIDTH = 8, 64
@@ -39,5 +47,10 @@ def make_weights() -> dict[str, Tensor]:
     return {key: tensor.half().contiguous() for key, tensor in state.items()}
 
 
+def save(path: Path) -> None:
+    """Write the checkpoint."""
+    save_file(make_weights(), path)
+
+
 if __name__ == "__main__":
-    save_file(make_weights(), Path(sys.argv[1]))
+    save(Path(sys.argv[1]))

@@ -60,7 +60,7 @@ def _ffmpeg(source: Path, speed: str) -> None:
 
 
 def _pack(source: Path, speed: str) -> None:
-    from seedvr2_anywhere import media
+    from seedvr2_anywhere import media  # pyright: ignore[reportMissingImports]
 
     result = source.with_name("by_pack.mp4")
     media.write(result, media.read(source), encoding=media.Encoding("MP4 H.264", crf=16, speed=speed))

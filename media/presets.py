@@ -173,7 +173,7 @@ def choose_depth(line: Format, encoding: Encoding, source_bits: int) -> int:
 
 
 def choose_encoder(line: Format, choice: str) -> tuple[str, str | None]:
-    """(encoder, note): the graphics card's where it is wanted and opens; raises WriteFailed where it must and cannot."""
+    """(encoder, note): the graphics card's where wanted and able; raises WriteFailed where it must and cannot."""
     if choice == "cpu":
         return line.codec, None
     if line.nvenc and opens(line.nvenc):
@@ -188,6 +188,7 @@ def opens(encoder: str) -> bool:
     """True when the encoder starts on this machine (a graphics card's needs its driver)."""
     try:
         context = av.CodecContext.create(encoder, "w")
+        assert isinstance(context, av.VideoCodecContext)
         context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
         context.time_base = Fraction(1, 25)
         context.open()

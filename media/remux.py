@@ -120,7 +120,7 @@ class Companions:
         self._names[track.index] = name
 
     def _earliest(self, source: av.container.InputContainer, stream: av.stream.Stream) -> Fraction:
-        """How early a packet may start: an edit list tells the player to skip, Matroska only knows a codec's own delay."""
+        """How early a packet may start: an edit list tells players to skip, Matroska knows a codec's own delay only."""
         if self._muxer.container.has_edit_list:
             return -PREROLL
         extradata = getattr(stream.codec_context, "extradata", None) or b""

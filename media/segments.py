@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -167,8 +168,8 @@ class _Joining:
 
     def _copy_all(self, muxer: Muxer) -> Written:
         with av.open(str(self._folder.path_of(self._segments[0]))) as first:
-            labels = [Label({}), ALPHA_LABEL]
-            targets = [muxer.add_copy(stream, label) for stream, label in zip(first.streams.video, labels)]
+            labels = [Label({}), ALPHA_LABEL][: len(first.streams.video)]
+            targets = [muxer.add_copy(stream, label) for stream, label in zip(first.streams.video, labels, strict=True)]
             for target, template in zip(targets, first.streams.video, strict=True):
                 target.codec_context.codec_tag = template.codec_context.codec_tag
             headers = _headers(first)
@@ -192,7 +193,7 @@ class _Joining:
         path = self._folder.path_of(segment)
         with av.open(str(path)) as source:
             if _headers(source) != headers:
-                raise WriteFailed(f"{segment.file} was encoded with other settings than the first segment: make it anew.")
+                raise WriteFailed(f"{segment.file} was encoded with other settings than the first: make it anew.")
             moved = []
             for stream in source.streams.video:
                 assert stream.time_base is not None
@@ -203,9 +204,8 @@ class _Joining:
                 if not packet.size:
                     continue
                 place = packet.stream_index
-                assert packet.pts is not None
-                packet.pts += moved[place]
-                packet.dts = clocks[place].next(packet.pts, segment.file)
+                shown = (packet.pts or 0) + moved[place]
+                packet.pts, packet.dts = shown, clocks[place].next(shown, segment.file)
                 companions.advance(packet.dts * packet.time_base)
                 packet.stream = targets[place]
                 muxer.mux(packet)
@@ -248,7 +248,7 @@ def _check_complete(segments: list[Segment], folder: Path) -> None:
     missing = sorted(set(range(segments[-1].index + 1)) - {segment.index for segment in segments})
     if missing:
         raise WriteFailed(f"Segments {', '.join(map(str, missing))} are missing in {folder}: run again to make them.")
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in pairwise(segments):
         if after.first_pts <= before.last_pts:
             raise WriteFailed(f"{after.file} begins before {before.file} ends: they cannot be joined.")
         if after.size != before.size:

@@ -140,6 +140,7 @@ def test_a_part_left_by_a_crash_is_replaced(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
 
 
+ONE = np.zeros((1, 48, 64, 3), np.uint8)
 REFUSED = [  # what is pushed, part of the message
     ([], "there are no frames"),
     ([(np.zeros((0, 48, 64, 3), np.uint8), np.zeros(0, np.int64))], "there are no frames"),
@@ -147,8 +148,14 @@ REFUSED = [  # what is pushed, part of the message
     ([(np.zeros((2, 48, 64, 3), np.float32), np.arange(2))], "uint8 or uint16"),
     ([(np.zeros((2, 48, 64, 3), np.uint8), np.arange(3))], "3 time stamps"),
     ([(np.zeros((2, 48, 64, 3), np.uint8), np.array([5, 5]))], "must rise"),
-    ([(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 64, 48, 3), np.uint8), np.array([1]))], "alike"),
-    ([(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 48, 64, 3), np.uint16), np.array([1]))], "alike"),
+    (
+        [(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 64, 48, 3), np.uint8), np.array([1]))],
+        "alike",
+    ),
+    (
+        [(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 48, 64, 3), np.uint16), np.array([1]))],
+        "alike",
+    ),
     ([(np.zeros((1, 48, 64, 3), np.uint8), np.array([0]), np.zeros((1, 48, 63), np.uint8))], "Alpha must be"),
 ]
 

@@ -1,4 +1,4 @@
-"""Sound lies where it belongs: copied to the packet, cut to the sample, trimmed, padded, repaired, or named as left out."""
+"""Sound lies where it belongs: copied to the packet, cut to the sample, trimmed, padded, repaired, or named."""
 
 from __future__ import annotations
 

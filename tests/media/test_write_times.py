@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from made_clips import FILM_TICK, batches, ffmpeg_frames, ffprobe, moving, probed_pts
+from made_clips import batches, ffmpeg_frames, ffprobe, moving, probed_pts
 from PIL import Image
 from seedvr2_anywhere.media.cadence import AtConstantRate, DecodingClock, RoundedTo, Showing, placement_for
 from seedvr2_anywhere.media.description import WriteFailed

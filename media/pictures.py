@@ -59,7 +59,7 @@ def probe_picture(path: Path) -> MediaInfo:
     if path.is_dir():
         return _probe_folder(path)
     with _opened(path) as image:
-        count = getattr(image, "n_frames", 1)
+        count = _frame_count(image, path)
         first = _upright(image)
         ticks, duration = _times(image, path, count)
         timing = measure_timing([ticks], _tick_of(image), [])
@@ -181,6 +181,13 @@ def _describe(path: Path, kind: Kind, name: str, image: Image.Image, deep: bool,
 def _text_tags(image: Image.Image) -> dict[str, str]:
     """Texts stored in the file, such as ComfyUI's `prompt` and `workflow` in PNGs."""
     return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+
+
+def _frame_count(image: Image.Image, path: Path) -> int:
+    try:
+        return getattr(image, "n_frames", 1)
+    except PILLOW_ERRORS as error:
+        raise UnreadableFile(f"{path.name} is damaged: {_reason(error)}. Fetch it again.") from error
 
 
 def _times(image: Image.Image, path: Path, count: int) -> tuple[list[int], Fraction]:

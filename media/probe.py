@@ -251,7 +251,7 @@ def _audio_track(stream: AudioStream) -> AudioTrack:
         return track  # no decoder in this build, such as Apple's spatial sound
     return replace(track, codec=context.codec.canonical_name, rate=context.sample_rate or 0,
                    channels=context.layout.nb_channels, layout=context.layout.name, bit_rate=context.bit_rate,
-                   is_decodable=bool(context.sample_rate))  # fmt: skip
+                   is_decodable=bool(context.sample_rate and context.layout.nb_channels))  # fmt: skip
 
 
 def _has(stream: av.stream.Stream, flag: int) -> bool:

@@ -81,16 +81,14 @@ class _Placed:
 
     def put(self, samples: np.ndarray, position: int | None) -> None:
         """Add samples [C, N] whose first one belongs at `position`, or after the ones before."""
-        if self._next is not None and (position is None or abs(position - self._next) <= JITTER * self.rate):
-            position = self._next
-        position = 0 if position is None else position
-        if position - self._filled > LONGEST_SILENCE * self.rate:
-            position = self._filled  # a damaged stamp, not a pause
-        self._next = position + samples.shape[1]
-        samples = samples[:, max(0, self._filled - position) :]
-        position = max(position, self._filled)
+        follows = self._next is not None and (position is None or abs(position - self._next) <= JITTER * self.rate)
+        place = (self._next if follows else position) or 0
+        if place - self._filled > LONGEST_SILENCE * self.rate:
+            place = self._filled  # a damaged stamp, not a pause
+        self._next = place + samples.shape[1]
+        samples = samples[:, max(0, self._filled - place) :]
         if samples.shape[1]:
-            self._append(np.zeros((self.channels, position - self._filled), np.float32))
+            self._append(np.zeros((self.channels, max(0, place - self._filled)), np.float32))
             self._append(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0))
 
     def samples(self) -> np.ndarray:

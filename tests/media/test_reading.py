@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -274,16 +275,11 @@ def looped(source: Path, target: Path, times: int) -> Path:
         length = max(pts for _, pts, _, _ in packets) + step
         with av.open(str(target), "w") as many:
             copy = many.add_stream_from_template(stream)
-            for turn in range(times):
-                for data, pts, dts, is_key in packets:
-                    packet = av.Packet(data)
-                    packet.pts, packet.dts, packet.time_base = (
-                        pts + turn * length,
-                        dts + turn * length,
-                        stream.time_base,
-                    )
-                    packet.duration, packet.is_keyframe, packet.stream = step, is_key, copy
-                    many.mux(packet)
+            for turn, (data, pts, dts, is_key) in product(range(times), packets):
+                packet = av.Packet(data)
+                packet.pts, packet.dts, packet.time_base = pts + turn * length, dts + turn * length, stream.time_base
+                packet.duration, packet.is_keyframe, packet.stream = step, is_key, copy
+                many.mux(packet)
     return target
 
 

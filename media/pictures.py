@@ -188,7 +188,8 @@ def _describe(path: Path, kind: Kind, name: str, image: Image.Image, deep: bool,
         path=path, kind=kind, container=name, codec=name, pixel_format="rgba" if transparent else "rgb24",
         stream_index=-1, coded_size=image.size, size=image.size, square_size=image.size, sample_aspect=Fraction(1),
         rotation=0, is_mirrored=False, rate=pace.rate, is_vfr=pace.is_vfr, time_base=pace.base, start=Fraction(0),
-        duration=pace.duration, frame_count=pace.count, frame_count_exact=True, colour=RGB_COLOUR, bit_depth=16 if deep else 8,
+        duration=pace.duration, frame_count=pace.count, frame_count_exact=True, colour=RGB_COLOUR,
+        bit_depth=16 if deep else 8,
         has_alpha=transparent, alpha_index=None, scan="progressive", top_field_first=True, tags=_text_tags(image),
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ ORDER, CLEAR_ORDER = 1.04, 1.2
 FLOOR = 0.05  # grey levels: flat pictures must not divide by nothing
 MAJORITY = 0.6  # share of the moving frames that must agree
 # pulldown: a repeated field differs at most by this share of what the other field does (noise and coding remain)
-REPEATED = 0.5
+REPEATED = 0.75
 PULLDOWN_CYCLE = 5  # frames
 PULLDOWN_DISTANCE = 2  # from one parity's repeated field to the other's, in frames
 FILM_SHARE = Fraction(4, 5)  # frames left by pulldown removal

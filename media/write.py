@@ -261,6 +261,8 @@ def _check_target(path: Path, line: Format) -> None:
         raise WriteFailed(f"{path.name} could not be written: the folder {path.parent} does not exist.")
     if path.is_dir() and line.container is not PNG_FOLDER:
         raise WriteFailed(f"{path} is a folder; give the name of a file.")
+    if line.container is PNG_FOLDER and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise WriteFailed(f"{path} exists already; give the name of a new folder for the pictures.")
 
 
 def _check_batch(frames: np.ndarray, pts: np.ndarray, alpha: np.ndarray | None) -> None:

@@ -185,6 +185,15 @@ def test_settings_that_do_not_exist_are_refused_in_words(tmp_path, encoding, nam
     assert not list(tmp_path.iterdir())
 
 
+def test_a_sequence_never_mixes_with_files_that_are_there(tmp_path):
+    folder = tmp_path / "sequence"
+    folder.mkdir()
+    write(folder, batches(noise(2), np.arange(2)), time_base=FILM_TICK)
+    with pytest.raises(WriteFailed, match="exists already"):
+        write(folder, batches(noise(2), np.arange(2)), time_base=FILM_TICK)
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_a_narrow_picture_is_refused_by_h265_and_not_by_h264(tmp_path):
     narrow = moving(2, 96, 48)
     with pytest.raises(WriteFailed, match="at least 64 pixels wide"):

@@ -197,6 +197,17 @@ def test_a_window_of_a_clip_keeps_its_own_sound(tmp_path, sources, begin):
     assert len(ffprobe(written.path)["streams"]) == 2
 
 
+def test_sound_follows_a_stream_that_restarts_its_clock(tmp_path, sources):
+    """Two recordings joined byte by byte, as capture boxes do."""
+    once = sources["ac3.ts"].read_bytes()
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(once + once)
+    written = write(tmp_path / "out.mp4", read(twice))
+    found = click_times(ffmpeg_sound(written.path))
+    assert written.frames == 150 and len(found) == 24
+    assert np.abs(found - np.arange(24) / 4).max() <= 0.02, "half a frame: what the parts themselves differ by"
+
+
 @pytest.mark.parametrize(("codec", "rate", "offered"), [("aac", 44100, 44100), ("aac", 37800, 44100),
                                                         ("aac", 192000, 96000), ("libopus", 44100, 48000),
                                                         ("flac", 37800, 37800)])  # fmt: skip

@@ -67,10 +67,7 @@ def _clips() -> list[np.ndarray]:
         with Image.open(file) as animation:
             if getattr(animation, "n_frames", 1) < FRAMES or len(clips) == CLIPS:
                 continue
-            stills = [
-                np.asarray(still.convert("RGB"))
-                for _, still in zip(range(FRAMES), ImageSequence.Iterator(animation), strict=False)
-            ]
+            stills = [np.asarray(still.convert("RGB")) for still in islice(ImageSequence.Iterator(animation), FRAMES)]
         clip = np.stack(stills)
         clips.append(np.ascontiguousarray(clip[:, : clip.shape[1] // 2 * 2, : clip.shape[2] // 2 * 2]))
     if not clips:

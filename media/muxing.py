@@ -122,7 +122,7 @@ class Muxer:
         if shutil.disk_usage(self.path.parent).free < self._part.stat().st_size * SETTLING_RESERVE:
             self.notes.append("The disk had no room to move the index to the front: the file is left in fragments.")
             return self._part
-        with av.open(str(self._part)) as source, self._open_plain() as output:
+        with av.open(f"file:{self._part}") as source, self._open_plain() as output:
             output.metadata.update(self._tags)
             streams = [_add_copy(output, stream) for stream in source.streams]
             for template, stream, label in zip(source.streams, streams, self._labels, strict=True):

@@ -167,7 +167,7 @@ class _Joining:
             raise
 
     def _copy_all(self, muxer: Muxer) -> Written:
-        with av.open(str(self._folder.path_of(self._segments[0]))) as first:
+        with av.open(f"file:{self._folder.path_of(self._segments[0])}") as first:
             labels = [Label({}), ALPHA_LABEL][: len(first.streams.video)]
             targets = [muxer.add_copy(stream, label) for stream, label in zip(first.streams.video, labels, strict=True)]
             for target, template in zip(targets, first.streams.video, strict=True):
@@ -191,7 +191,7 @@ class _Joining:
     def _copy(self, segment: Segment, muxer: Muxer, targets: list[av.stream.Stream], clocks: list[DecodingClock],
               companions: Companions, headers: list[bytes | None]) -> None:  # fmt: skip
         path = self._folder.path_of(segment)
-        with av.open(str(path)) as source:
+        with av.open(f"file:{path}") as source:
             if _headers(source) != headers:
                 raise WriteFailed(f"{segment.file} was encoded with other settings than the first: make it anew.")
             moved = []
@@ -261,7 +261,7 @@ def _headers(container: av.container.InputContainer) -> list[bytes | None]:
 
 def _stamps(path: Path) -> list[list[int]]:
     """Presentation times of each picture stream, in decoding order, without decoding."""
-    with av.open(str(path)) as source:
+    with av.open(f"file:{path}") as source:
         stamps: dict[int, list[int]] = {stream.index: [] for stream in source.streams.video}
         for packet in source.demux(list(source.streams.video)):
             if packet.size and packet.pts is not None:

@@ -155,7 +155,13 @@ class Writer:
         self._converter = Converter(self._plan.pixel_format, self._plan.colour, self._plan.fit)
         rate = self._nominal_rate(pts)
         self._round_times(rate)
+        if self._cadence.rate is not None and self._cadence.mode == "change speed" and self._has_sound:
+            self._notes.append("The pictures run at another speed now; the sound keeps its own.")
         self._sink = self._make_sink(rate)
+
+    @property
+    def _has_sound(self) -> bool:
+        return bool(self._sound.tracks) or self._sound.samples is not None
 
     def _make_sink(self, rate: Fraction) -> Sink:
         plan, clock = self._plan, self._placement.time_base
@@ -163,8 +169,7 @@ class Writer:
         container = self._line.container
         tags, lost = container_tags(self._tagging, container)
         if container is PNG_FOLDER:
-            has_sound = bool(self._sound.tracks) or self._sound.samples is not None
-            return PictureFolder(self.path, spec, self._tagging.workflow, has_sound)
+            return PictureFolder(self.path, spec, self._tagging.workflow, self._has_sound)
         self._notes += lost
         loops = {"loop": str(self._encoding.loop_count)} if self._line.name in ROUNDED else {}
         muxer = Muxer(self.path, container, tags, loops)

@@ -134,6 +134,12 @@ for turn in range(1000):
     assert int(found["nb_read_frames"]) > 100
 
 
+@pytest.mark.parametrize("name", ["a:b 100%.mp4", "naïve ß 東京.mp4", "x" * 240 + ".mp4"])
+def test_any_name_the_disk_takes_can_be_written(tmp_path, name):
+    write(tmp_path / name, batches(noise(3), np.arange(3)), time_base=FILM_TICK)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_a_part_left_by_a_crash_is_replaced(tmp_path):
     (tmp_path / "out.mp4.part").write_bytes(b"x" * 1000)
     write(tmp_path / "out.mp4", batches(noise(3), np.arange(3)), time_base=FILM_TICK)

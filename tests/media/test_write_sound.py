@@ -23,7 +23,7 @@ from made_clips import (
     tracks_of,
     write_sound,
 )
-from seedvr2_anywhere.media.output import Encoding, Samples, Sound
+from seedvr2_anywhere.media.output import Cadence, Encoding, Samples, Sound
 from seedvr2_anywhere.media.read import read
 from seedvr2_anywhere.media.selection import Selection
 from seedvr2_anywhere.media.soundtrack import nearest_rate
@@ -158,6 +158,12 @@ def test_sound_from_memory_keeps_its_channels_and_time(tmp_path, rate, channels,
     shared = min(len(found), len(wanted))
     assert shared >= len(wanted) - 1
     assert np.abs(found[:shared] - wanted[:shared]).max() <= OFFSET
+
+
+def test_another_speed_of_the_pictures_is_named(tmp_path, sources):
+    written = write(tmp_path / "out.mp4", read(sources["aac.mp4"]), cadence=Cadence(Fraction(50), "change speed"))
+    assert any("the sound keeps its own" in note for note in written.notes)
+    assert abs(ffmpeg_sound(written.path).shape[1] / RATE - 1.5) < 0.03, "trimmed to the pictures"
 
 
 def test_lossless_sound_stays_lossless(tmp_path, sources):

@@ -32,6 +32,7 @@ PROGRESSIVE_CODECS = frozenset({"vp8", "vp9", "av1", "gif", "apng", "png", "webp
 MOTION = 1.05
 # own weave against the better of the neighbours': at most this share in progressive, at least this in interlaced
 PROGRESSIVE_SHARE, INTERLACED_SHARE = 0.85, 0.92
+CLEARLY_PROGRESSIVE = 0.62  # whatever the neighbours say: vertical movement makes them differ in progressive video too
 # the worse neighbour's combing over the better one's: equal in progressive pictures, up to three times in interlaced
 ORDER, CLEAR_ORDER = 1.04, 1.2
 FLOOR = 0.05  # grey levels: flat pictures must not divide by nothing
@@ -170,6 +171,8 @@ def _look(now: np.ndarray, after: np.ndarray) -> Look:
     if max(own, late_top, late_bottom) <= least * MOTION:
         return "still"
     neighbour, order = min(late_top, late_bottom), max(late_top, late_bottom) / min(late_top, late_bottom)
+    if own < neighbour * CLEARLY_PROGRESSIVE:
+        return "progressive"
     if order < CLEAR_ORDER:
         if own < neighbour * PROGRESSIVE_SHARE:
             return "progressive"

@@ -114,7 +114,7 @@ def _look_here(container: av.container.InputContainer, stream: VideoStream, deco
         if not look.runs and frame.pts is not None:
             look.ticks.append(frame.pts)
         look.flagged |= frame.interlaced_frame
-        lines = deinterlace.luma(frame, LOOK_COLUMNS)
+        lines = deinterlace.luma(frame, LOOK_COLUMNS) if count == LOOK_FRAMES else None
         if lines is not None and (not run or lines.shape == run[0].shape):
             run.append(lines)
         if seen == count:

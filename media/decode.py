@@ -7,6 +7,7 @@ get them from their rate. Broadcast and DVD streams that restart their clock are
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class FrameDecoder:
     """Frames of a clip's video stream. `losses` and `notes` fill while frames are taken."""
 
     def __init__(self, path: Path, info: MediaInfo) -> None:
+        self.stop = threading.Event()  # set from another thread, ends the frames at the next packet
         self.losses: list[Loss] = []
         self.notes: list[str] = []
         self._path, self._info = path, info
@@ -165,7 +167,7 @@ class FrameDecoder:
         continuity = Continuity() if container.format.name in RESTARTING_CONTAINERS else None
         streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
         packets = container.demux(*streams)
-        while True:
+        while not self.stop.is_set():
             try:
                 packet = next(packets)
             except StopIteration:

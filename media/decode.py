@@ -271,7 +271,9 @@ def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:
         context.extradata = stream.codec_context.extradata
     pixels = max(1, stream.width * stream.height)
     affordable = max(1, THREAD_MEMORY // (pixels * BYTES_PER_PIXEL))
-    context.thread_count = min(threads or os.cpu_count() or 1, affordable, MAX_THREADS)
+    # as many frames in flight as keep all cores busy while the caller converts one
+    wanted = threads or (os.cpu_count() or 1) + 2
+    context.thread_count = min(wanted, affordable, MAX_THREADS)
     context.thread_type = "AUTO"
     context.options = {"max_pixels": str(MAX_PIXELS)}
     return context  # pyright: ignore[reportReturnType]

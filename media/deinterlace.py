@@ -70,6 +70,13 @@ def detect_scan(runs: Sequence[Sequence[np.ndarray]], flagged: bool, flagged_top
     return ScanFinding("interlaced" if is_interlaced else "progressive", top_first)
 
 
+def is_clearly_progressive(run: Sequence[np.ndarray]) -> bool:
+    """True when most frames of a run move and all that do are whole."""
+    looks = _looks(run)
+    moving = [look for look in looks if look != "still"]
+    return len(moving) > len(looks) / 2 and set(moving) == {"progressive"}
+
+
 def luma(frame: av.VideoFrame, columns: int) -> np.ndarray | None:
     """About so many columns of the luma of a planar YUV or grey frame, as float32 [H, columns]; None for others."""
     name = frame.format.name

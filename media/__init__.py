@@ -1,5 +1,6 @@
 """Pixels and sound in and out through PyAV; numpy only."""
 
+from .copying import copy
 from .description import (
     AudioTrack,
     BadSelection,
@@ -53,6 +54,7 @@ __all__ = [
     "WriteFailed",
     "Writer",
     "Written",
+    "copy",
     "count_frames",
     "identify",
     "probe",

@@ -32,12 +32,14 @@ PROGRESSIVE_CODECS = frozenset({"vp8", "vp9", "av1", "gif", "apng", "png", "webp
 MOTION = 1.05
 # own weave against the better of the neighbours': at most this share in progressive, at least this in interlaced
 PROGRESSIVE_SHARE, INTERLACED_SHARE = 0.85, 0.92
+CLEARLY_PROGRESSIVE = 0.62  # whatever the neighbours say: vertical movement makes them differ in progressive video too
 # the worse neighbour's combing over the better one's: equal in progressive pictures, up to three times in interlaced
 ORDER, CLEAR_ORDER = 1.04, 1.2
 FLOOR = 0.05  # grey levels: flat pictures must not divide by nothing
 MAJORITY = 0.6  # share of the moving frames that must agree
 # pulldown: a repeated field differs at most by this share of what the other field does (noise and coding remain)
-REPEATED = 0.5
+REPEATED = 0.75
+STRAY = 0.2  # share of the other places where a field may seem repeated
 PULLDOWN_CYCLE = 5  # frames
 PULLDOWN_DISTANCE = 2  # from one parity's repeated field to the other's, in frames
 FILM_SHARE = Fraction(4, 5)  # frames left by pulldown removal
@@ -66,6 +68,13 @@ def detect_scan(runs: Sequence[Sequence[np.ndarray]], flagged: bool, flagged_top
     # a flag makes little evidence enough, its absence asks for more
     is_interlaced = combed >= (1 - MAJORITY if flagged else MAJORITY)
     return ScanFinding("interlaced" if is_interlaced else "progressive", top_first)
+
+
+def is_clearly_progressive(run: Sequence[np.ndarray]) -> bool:
+    """True when most frames of a run move and all that do are whole."""
+    looks = _looks(run)
+    moving = [look for look in looks if look != "still"]
+    return len(moving) > len(looks) / 2 and set(moving) == {"progressive"}
 
 
 def luma(frame: av.VideoFrame, columns: int) -> np.ndarray | None:
@@ -169,6 +178,8 @@ def _look(now: np.ndarray, after: np.ndarray) -> Look:
     if max(own, late_top, late_bottom) <= least * MOTION:
         return "still"
     neighbour, order = min(late_top, late_bottom), max(late_top, late_bottom) / min(late_top, late_bottom)
+    if own < neighbour * CLEARLY_PROGRESSIVE:
+        return "progressive"
     if order < CLEAR_ORDER:
         if own < neighbour * PROGRESSIVE_SHARE:
             return "progressive"
@@ -209,6 +220,6 @@ def _matches_pulldown(changes: np.ndarray, phase: int, parity: int) -> bool:
     places = np.arange(len(changes)) % PULLDOWN_CYCLE
     first = places == phase
     second = places == (phase + PULLDOWN_DISTANCE) % PULLDOWN_CYCLE
-    hits = (share[first, parity] < REPEATED).mean() + (share[second, 1 - parity] < REPEATED).mean()
+    ours, others = (share[first, parity] < REPEATED).mean(), (share[second, 1 - parity] < REPEATED).mean()
     misses = (share[~(first | second)] < REPEATED).mean()
-    return hits >= 2 * MAJORITY and misses <= (1 - MAJORITY) / 2
+    return min(ours, others) >= MAJORITY and misses <= STRAY

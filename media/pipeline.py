@@ -24,7 +24,7 @@ from .selection import Selection, Timed, expected_frames, thinned, within
 from .source import check_size
 from .timing import to_tick
 
-BATCH_BYTES = 24 << 20  # four frames at 1080p in 8 bit
+BATCH_BYTES = 13 << 20  # two frames at 1080p in 8 bit: reading and writing together stay under 400 MB
 MOST_FRAMES_PER_BATCH = 16
 # pulldown removal and deinterlacing look at neighbours: decode from this much before a window
 FILTER_LEAD = Fraction(1, 2)  # seconds
@@ -70,6 +70,12 @@ class Pipeline:
         self.first: int | None = None  # tick of the window's first frame since the first displayed one
         self.skipped = 0  # ticks of the result from there to the first delivered frame
         self.end: Fraction | None = None  # of the last delivered frame, seconds on the clock of the result's pts
+
+    def stop(self) -> None:
+        """End the frames soon, also where many are passed over undelivered; for another thread to call."""
+        for source in (self.source, self.opacity):
+            if isinstance(source, FrameDecoder):
+                source.stop.set()
 
     @property
     def time_base(self) -> Fraction:

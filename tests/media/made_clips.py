@@ -69,7 +69,9 @@ def write_sound(path: Path, codec: str, *, seconds: float = 4, layout: str = "st
                 output.mux(pictures.encode(frame))
             output.mux(pictures.encode(None))
         for stream in streams:
-            _encode_sound(output, stream, clicks(int(seconds * rate), stream.codec_context.layout.nb_channels, rate), layout)
+            _encode_sound(
+                output, stream, clicks(int(seconds * rate), stream.codec_context.layout.nb_channels, rate), layout
+            )
     return path
 
 

@@ -162,6 +162,12 @@ def test_paths_outside_the_allowed_folders_are_refused(tmp_path, clip):
     for path in (clip, inside / ".." / "clip.mp4", inside / "link.mp4", f'"{clip}"'):
         with pytest.raises(media.NotAllowed, match="outside the folders"):
             media.probe(path, allowed=[inside])
+    (inside / "link.mp4").rename(tmp_path / "link.mp4")
+    folder = inside / "pictures"
+    folder.mkdir()
+    (folder / "1.png").symlink_to(clip)
+    with pytest.raises(media.NotAllowed, match="leads, outside"):
+        media.probe(folder, allowed=[inside])
     (inside / "own.mp4").write_bytes(clip.read_bytes())
     assert media.probe(f' "{inside / "own.mp4"}" ', allowed=[inside]).frame_count == 50
     with pytest.raises(media.NotAllowed):

@@ -142,7 +142,7 @@ def test_a_run_goes_on_after_a_crash_with_what_was_finished(tmp_path):
     assert again.segments == first.segments
     again.path_of(again.segments[1]).write_bytes(b"cut off")
     assert [segment.index for segment in again.segments] == [0], "a damaged segment is not taken for a whole one"
-    with pytest.raises(WriteFailed, match="holds no finished segment|are missing"):
+    with pytest.raises(WriteFailed, match="holds no finished segment"):
         SegmentFolder(tmp_path / "empty", RUN).join(tmp_path / "out.mp4")
 
 
@@ -165,7 +165,9 @@ def test_segments_encoded_otherwise_are_refused(tmp_path):
     segments = SegmentFolder(tmp_path / "run", RUN)
     one = segments.write(0, [(moving(5, 64, 96), np.arange(5))])
     two = segments.write(1, [(moving(5, 64, 96), np.arange(5, 10))])
-    odd = SegmentFolder(tmp_path / "other", Run(FILM_TICK, Picture(rate=Fraction(24000, 1001), sample_aspect=Fraction(4, 3))))
+    odd = SegmentFolder(
+        tmp_path / "other", Run(FILM_TICK, Picture(rate=Fraction(24000, 1001), sample_aspect=Fraction(4, 3)))
+    )
     foreign = odd.write(0, [(moving(5, 64, 96), np.arange(5))])
     data = odd.path_of(foreign).read_bytes()
     segments.path_of(two).write_bytes(data)
@@ -199,7 +201,9 @@ def test_chapters_of_the_source_are_in_the_joined_file(tmp_path):
     from dataclasses import replace
 
     source = write_sound(tmp_path / "source.mp4", "aac", seconds=5)
-    info = replace(probe(source), chapters=(Chapter(Fraction(0), Fraction(1), "a"), Chapter(Fraction(1), Fraction(99), "b")))
+    info = replace(
+        probe(source), chapters=(Chapter(Fraction(0), Fraction(1), "a"), Chapter(Fraction(1), Fraction(99), "b"))
+    )
     written = write_all(tmp_path / "run", STEADY).join(tmp_path / "joined.mp4", tagging=Tagging(info))
     with av.open(str(written.path)) as container:
         found = [(one["metadata"]["title"], float(one["end"] * one["time_base"])) for one in container.chapters()]

@@ -134,12 +134,19 @@ for turn in range(1000):
     assert int(found["nb_read_frames"]) > 100
 
 
+@pytest.mark.parametrize("name", ["a:b 100%.mp4", "naïve ß 東京.mp4", "x" * 240 + ".mp4"])
+def test_any_name_the_disk_takes_can_be_written(tmp_path, name):
+    write(tmp_path / name, batches(noise(3), np.arange(3)), time_base=FILM_TICK)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_a_part_left_by_a_crash_is_replaced(tmp_path):
     (tmp_path / "out.mp4.part").write_bytes(b"x" * 1000)
     write(tmp_path / "out.mp4", batches(noise(3), np.arange(3)), time_base=FILM_TICK)
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
 
 
+ONE = np.zeros((1, 48, 64, 3), np.uint8)
 REFUSED = [  # what is pushed, part of the message
     ([], "there are no frames"),
     ([(np.zeros((0, 48, 64, 3), np.uint8), np.zeros(0, np.int64))], "there are no frames"),
@@ -147,8 +154,14 @@ REFUSED = [  # what is pushed, part of the message
     ([(np.zeros((2, 48, 64, 3), np.float32), np.arange(2))], "uint8 or uint16"),
     ([(np.zeros((2, 48, 64, 3), np.uint8), np.arange(3))], "3 time stamps"),
     ([(np.zeros((2, 48, 64, 3), np.uint8), np.array([5, 5]))], "must rise"),
-    ([(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 64, 48, 3), np.uint8), np.array([1]))], "alike"),
-    ([(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 48, 64, 3), np.uint16), np.array([1]))], "alike"),
+    (
+        [(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 64, 48, 3), np.uint8), np.array([1]))],
+        "alike",
+    ),
+    (
+        [(np.zeros((1, 48, 64, 3), np.uint8), np.array([0])), (np.zeros((1, 48, 64, 3), np.uint16), np.array([1]))],
+        "alike",
+    ),
     ([(np.zeros((1, 48, 64, 3), np.uint8), np.array([0]), np.zeros((1, 48, 63), np.uint8))], "Alpha must be"),
 ]
 
@@ -176,6 +189,15 @@ def test_settings_that_do_not_exist_are_refused_in_words(tmp_path, encoding, nam
     with pytest.raises(WriteFailed, match=message):
         write(tmp_path / name, batches(noise(2), np.arange(2)), time_base=FILM_TICK, encoding=encoding)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sequence_never_mixes_with_files_that_are_there(tmp_path):
+    folder = tmp_path / "sequence"
+    folder.mkdir()
+    write(folder, batches(noise(2), np.arange(2)), time_base=FILM_TICK)
+    with pytest.raises(WriteFailed, match="exists already"):
+        write(folder, batches(noise(2), np.arange(2)), time_base=FILM_TICK)
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_narrow_picture_is_refused_by_h265_and_not_by_h264(tmp_path):

@@ -1,4 +1,4 @@
-"""Sound lies where it belongs: copied to the packet, cut to the sample, trimmed, padded, repaired, or named as left out."""
+"""Sound lies where it belongs: copied to the packet, cut to the sample, trimmed, padded, repaired, or named."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from made_clips import (
     tracks_of,
     write_sound,
 )
-from seedvr2_anywhere.media.output import Encoding, Samples, Sound
+from seedvr2_anywhere.media.muxing import Muxer
+from seedvr2_anywhere.media.output import Cadence, Encoding, Samples, Sound
+from seedvr2_anywhere.media.presets import MKV
 from seedvr2_anywhere.media.read import read
+from seedvr2_anywhere.media.remux import Companions
 from seedvr2_anywhere.media.selection import Selection
 from seedvr2_anywhere.media.soundtrack import nearest_rate
 from seedvr2_anywhere.media.write import write
@@ -160,6 +163,31 @@ def test_sound_from_memory_keeps_its_channels_and_time(tmp_path, rate, channels,
     assert np.abs(found[:shared] - wanted[:shared]).max() <= OFFSET
 
 
+def test_a_track_that_ends_early_does_not_make_the_others_wait_in_memory(tmp_path):
+    """The second track goes on for a minute after the first has ended."""
+    source = tmp_path / "uneven.mkv"
+    with av.open(str(source), "w") as output:
+        streams = [output.add_stream("pcm_s16le", rate=8000) for _ in range(2)]
+        for start in range(0, 60 * 8000, 800):
+            for stream in streams if start < 8000 else streams[1:]:
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), "s16", "stereo")
+                frame.sample_rate, frame.pts, frame.time_base = 8000, start, Fraction(1, 8000)
+                output.mux(stream.encode(frame))
+    muxer = Muxer(tmp_path / "out.mkv", MKV, {})
+    companions = Companions(muxer, Sound(source, tracks_of(source)), None, None)
+    companions.advance(Fraction(5))
+    ahead = [track.reached for track in companions._audio.values()]
+    companions.close()
+    muxer.abort()
+    assert ahead[0] < 1 and 5 <= ahead[1] <= 16
+
+
+def test_another_speed_of_the_pictures_is_named(tmp_path, sources):
+    written = write(tmp_path / "out.mp4", read(sources["aac.mp4"]), cadence=Cadence(Fraction(50), "change speed"))
+    assert any("the sound keeps its own" in note for note in written.notes)
+    assert abs(ffmpeg_sound(written.path).shape[1] / RATE - 1.5) < 0.03, "trimmed to the pictures"
+
+
 def test_lossless_sound_stays_lossless(tmp_path, sources):
     source = sources["flac.mkv"]
     sound = Sound(source, tracks_of(source), Fraction(1, 2))
@@ -195,6 +223,17 @@ def test_a_window_of_a_clip_keeps_its_own_sound(tmp_path, sources, begin):
     wanted = expected_clicks(begin, begin + 1.5)
     assert np.abs(found[: len(wanted)] - wanted).max() <= OFFSET
     assert len(ffprobe(written.path)["streams"]) == 2
+
+
+def test_sound_follows_a_stream_that_restarts_its_clock(tmp_path, sources):
+    """Two recordings joined byte by byte, as capture boxes do."""
+    once = sources["ac3.ts"].read_bytes()
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(once + once)
+    written = write(tmp_path / "out.mp4", read(twice))
+    found = click_times(ffmpeg_sound(written.path))
+    assert written.frames == 150 and len(found) == 24
+    assert np.abs(found - np.arange(24) / 4).max() <= 0.02, "half a frame: what the parts themselves differ by"
 
 
 @pytest.mark.parametrize(("codec", "rate", "offered"), [("aac", 44100, 44100), ("aac", 37800, 44100),

@@ -1,4 +1,4 @@
-"""What a file says about itself goes along: date moved with the start, place, chapters, subtitles, workflow; losses named."""
+"""What a file says about itself goes along: date moved with the start, chapters, subtitles; losses named."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ def test_what_a_format_cannot_hold_is_named(tmp_path, tagged, suffix):
 
 def test_a_png_sequence_carries_the_workflow_in_its_first_picture(tmp_path):
     folder = tmp_path / "sequence"
-    written = write(folder, batches(moving(3, 48, 64), np.arange(3)), time_base=FILM_TICK, tagging=Tagging(workflow=WORKFLOW))
+    written = write(
+        folder, batches(moving(3, 48, 64), np.arange(3)), time_base=FILM_TICK, tagging=Tagging(workflow=WORKFLOW)
+    )
     files = sorted(folder.iterdir())
     assert [file.name for file in files] == [f"sequence_{number:06d}.png" for number in (1, 2, 3)]
     with Image.open(files[0]) as picture:

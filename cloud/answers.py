@@ -150,7 +150,7 @@ def _error_code(body: Mapping) -> int | None:
     code = body.get("error_code")
     if isinstance(code, str) and code.strip().isdigit():
         code = int(code)
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    return code if isinstance(code, int) and not isinstance(code, bool) and code != 0 else None
 
 
 def _leading(code: int | None, status: int) -> int:

@@ -107,6 +107,7 @@ class Run:
     farewells: dict[int, str] = field(default_factory=dict)  # what became of them at a stop
     costs: dict[int, float | None] = field(default_factory=dict)  # by segment posted in this run: reported cost
     expected: dict[int, float | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     is_price_asked: bool = False
     price: Price | None = None
 
@@ -119,7 +120,7 @@ class Run:
         self.updates.put(Update(segment.index, len(self.segments), text, len(self.files)))
 
     def key(self, segment: Segment) -> str:
-        """Name of the work of a segment: model, source frames, settings; nothing an encoder could change."""
+        """Name of the work of a segment: service, model, source frames, settings; nothing an encoder could change."""
         request = complete(self.values, segment.sent_frames)
-        parts = [MODEL_ID, self.job.source_key, segment.start, segment.stop, sorted(request.items())]
+        parts = [self.client.base, MODEL_ID, self.job.source_key, segment.start, segment.stop, sorted(request.items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

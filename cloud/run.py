@@ -103,7 +103,7 @@ def _concluded(run: Run, notes: tuple[str, ...]) -> Finished:
     if len(files) < len(run.segments):
         raise Incomplete(_unfinished(run, files, failures), _causes(failures))
     parts = tuple((segment, files[segment.index]) for segment in run.segments)
-    return Finished(parts, notes, posts, sum(reported) if reported else None)
+    return Finished(parts, (*notes, *run.notes), posts, sum(reported) if reported else None)
 
 
 def _causes(failures: Mapping[int, Exception]) -> tuple[CloudError, ...]:

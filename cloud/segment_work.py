@@ -6,6 +6,7 @@ Submissions happen one after the other, in order; following and fetching happens
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from .. import net
@@ -84,7 +85,9 @@ def _known(run: Run, segment: Segment) -> Record | None:
         return found
     if run.job.resubmit and journal.replace(key, run.job.resubmit):
         return None
-    raise (OutcomeUnknown if found.state == UNKNOWN else Lost)(_blocked_text(found))
+    if found.state == LOST:
+        return found  # looking for it once more costs nothing
+    raise OutcomeUnknown(_blocked_text(found))
 
 
 def _blocked_text(found: Record) -> str:
@@ -102,7 +105,7 @@ def _blocked_text(found: Record) -> str:
 
 def _attached(run: Run, segment: Segment, found: Record) -> Record:
     run.tell(segment, f"picked up request {found.remote_id}, nothing paid again")
-    return found if found.state == SUBMITTED else run.doors.journal.update(found.id, state=SUBMITTED)
+    return _put_down(run, found, state=SUBMITTED) if found.state == DONE else found
 
 
 def _submitted(run: Run, segment: Segment) -> Record:
@@ -121,19 +124,18 @@ def _submitted(run: Run, segment: Segment) -> Record:
     run.tell(segment, "submitting")
     request_id = _post(run, segment, record, clip)
     run.tell(segment, f"submitted as {request_id}")
-    return journal.update(record.id, state=SUBMITTED, remote_id=request_id)
+    return _put_down(run, record, state=SUBMITTED, remote_id=request_id)
 
 
 def _post(run: Run, segment: Segment, record: Record, clip: Clip) -> str:
-    journal = run.doors.journal
     run.posting.set()
     try:
         request_id = run.client.submit(complete(run.values, segment.sent_frames), clip)
     except (NotSubmitted, Interrupted, net.Cancelled) as error:
-        journal.update(record.id, state=NOT_SUBMITTED, message=str(error))
+        _put_down(run, record, state=NOT_SUBMITTED, message=str(error))
         raise Interrupted(str(error)) if isinstance(error, net.Cancelled) else error from None
     except BaseException as error:
-        unknown = journal.update(record.id, state=UNKNOWN, message=str(error))
+        unknown = _put_down(run, record, state=UNKNOWN, message=str(error))
         _paid(run, segment, record)
         raise OutcomeUnknown(f"{error} {_blocked_text(unknown)}") from None
     finally:
@@ -214,7 +216,7 @@ def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semapho
 
 def _followed(run: Run, segment: Segment, record: Record) -> Path:
     """Wait for a submitted request, fetch and verify its result, and write each step into the journal."""
-    journal, request_id = run.doors.journal, record.remote_id or ""
+    request_id = record.remote_id or ""
     submitted = run.job.address or ""
 
     def tell(look: Look) -> None:
@@ -224,7 +226,7 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
         is_fresh = record.run == run.id
         result = follow(run.client, request_id, submitted, run.doors.clock, tell, is_fresh, run.job.patience)
         if result.cost_usd is not None:
-            journal.update(record.id, cost_usd=result.cost_usd)
+            _put_down(run, record, cost_usd=result.cost_usd)
             _note_cost(run, segment, result.cost_usd)
         errand = Errand(
             request_id=request_id,
@@ -239,10 +241,21 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
         path = fetch_result(result, errand, run.doors.downloads)
     except (Failed, CancelledRemotely, Lost) as error:
         ends = {Failed: FAILED, CancelledRemotely: CANCELLED, Lost: LOST}
-        ended = journal.update(record.id, state=ends[type(error)], message=str(error))
+        ended = _put_down(run, record, state=ends[type(error)], message=str(error))
         raise Lost(f"{error} {_blocked_text(ended)}") if isinstance(error, Lost) else error from None
-    journal.update(record.id, state=DONE, output=path.name)
+    _put_down(run, record, state=DONE, remote_id=request_id, output=path.name)
     return path
+
+
+def _put_down(run: Run, record: Record, **changes: str | float | None) -> Record:
+    """Write into the journal what became of a request; when that fails, the run goes on with what it knows."""
+    try:
+        return run.doors.journal.update(record.id, **changes)
+    except NotSubmitted as error:
+        run.notes.append(
+            f"request {record.remote_id or record.short_id}: {changes} could not be written down ({error})"
+        )
+        return replace(record, **changes)  # type: ignore[arg-type]
 
 
 def _note_cost(run: Run, segment: Segment, cost_usd: float) -> None:
@@ -266,10 +279,11 @@ def _say_goodbye(run: Run, segment: Segment, record: Record) -> None:
         final = run.client.result(request_id).state.word
     except (CloudError, net.NetError):
         return  # the run itself says that nothing was confirmed
-    is_cancelled = final == "cancelled" or (outcome in ("cancelled", "canceled") and final in ("unclear", "queued"))
-    if is_cancelled:
-        run.doors.journal.update(record.id, state=CANCELLED, message="cancelled by the user")
+    if final == "cancelled":
+        _put_down(run, record, state=CANCELLED, message="cancelled by the user")
         text = "cancelled while queued; no charge was reported."
+    elif outcome in ("cancelled", "canceled") and final != "running":
+        text = "RunComfy took the cancellation but has not confirmed it yet. Run looks at it again."
     elif final == "succeeded":
         text = "finished already and is paid. Run fetches it."
     else:

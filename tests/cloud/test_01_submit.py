@@ -204,6 +204,22 @@ def test_09_a_timeout_after_sending_is_an_unknown_outcome(desk, servers):
     assert (desk.posts, desk.states()) == (1, ["unknown"])
 
 
+def test_09_a_request_that_has_an_id_is_followed_whatever_else_the_answer_says(desk, servers):
+    def odd(call):
+        request = call.submit_normally()
+        return call.reply(200, {"request_id": request.id, "error_code": 400001, "message": "hm"})
+
+    desk.service.plan("submit", odd)
+    desk.run()
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+def test_09_an_error_code_of_zero_is_no_error(desk, servers):
+    desk.service.plan("status", servers.answer(200, {"status": "completed", "error_code": 0}))
+    desk.run()
+    assert (desk.posts, desk.states(), "trouble" in desk.told()) == (1, ["done"], False)
+
+
 def test_10_a_wrong_token_reaches_no_other_place_than_the_header(desk):
     desk.token = Token("wrong-token-0123456789", "the environment variable X")
     desk.fails(errors.BadToken, "X")
@@ -238,6 +254,20 @@ def test_12_a_journal_that_fails_on_the_way_forbids_the_post(desk, monkeypatch):
     monkeypatch.setattr(Journal, "intend", full)
     desk.fails(errors.NotSubmitted, "disk is full")
     assert desk.posts == 0
+
+
+def test_12_a_disk_that_fills_after_the_post_costs_no_result(desk, monkeypatch):
+    from seedvr2_anywhere.cloud.journal import Journal
+
+    def full(self, id, **changes):
+        raise errors.NotSubmitted("database or disk is full")
+
+    monkeypatch.setattr(Journal, "update", full)
+    assert np.array_equal(desk.run(), desk.expected())
+    assert any("could not be written down" in note for note in desk.finished.notes)
+    monkeypatch.undo()
+    desk.fails(errors.OutcomeUnknown)
+    assert desk.posts == 1
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "other table"])

@@ -110,6 +110,18 @@ def test_27_a_request_that_slipped_into_running_despite_cancelled_is_believed(de
     assert (desk.posts, desk.states()) == (1, ["submitted"])
 
 
+def test_27_a_cancellation_not_yet_confirmed_is_looked_at_again_before_anything_is_paid(desk, servers):
+    desk.service.timeline = ["in_queue:3"]
+    desk.service.plan("cancel", servers.answer(202, {"outcome": "cancelled"}))
+    desk.stop_at("place 3")
+    desk.fails(errors.Interrupted, "has not confirmed it yet")
+    assert (desk.posts, desk.states()) == (1, ["submitted"])
+    desk.stop_when = lambda: False
+    desk.service.only().timeline = ["completed"]
+    desk.run()
+    assert desk.posts == 1
+
+
 def test_28_a_running_request_is_left_and_picked_up(desk):
     desk.service.timeline = ["in_progress"]
     desk.stop_at("running")
@@ -234,7 +246,8 @@ def test_a_stop_is_acknowledged_within_a_second_whatever_hangs(desk, servers):
 def test_a_stop_in_the_middle_keeps_the_finished_frames(desk):
     desk.clip_of(480)
     desk.job = dataclasses.replace(desk.job, in_flight=1)
-    desk.stop_when = lambda: desk.paid == 3
+    desk.service.timeline = ["in_progress"] * 15 + ["completed"]
+    desk.stop_when = lambda: desk.paid >= 3
     desk.fails(errors.Interrupted, "of 480 frames are kept; Run continues")
     desk.stop_when = lambda: False
     assert np.array_equal(desk.run(), desk.expected())

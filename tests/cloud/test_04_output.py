@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 
 import numpy as np
@@ -208,6 +209,15 @@ def test_42_missing_frames_are_no_success_and_not_paid_again_by_itself(desk, ser
     assert (desk.posts, desk.states(), desk.service.count("download")) == (1, ["lost"], 2)
     desk.fails(errors.Lost)
     assert desk.posts == 1
+
+
+def test_42_a_lost_result_that_turns_up_after_all_is_taken_without_paying(desk, servers):
+    desk.service.transform = lambda data, values: servers.toy_clip(servers.toy_frames(data)[:60])
+    desk.fails(errors.Lost)
+    sent = desk.service.posts[0]["33_video"].split(",")[1]
+    desk.service.only().output = servers.toy_upscale(base64.b64decode(sent), desk.service.posts[0])
+    assert np.array_equal(desk.run(), desk.expected())
+    assert (desk.posts, desk.states()) == (1, ["done"])
 
 
 def test_42_a_clip_shorter_than_a_request_is_filled_up_and_cut_back(desk):

@@ -6,12 +6,14 @@ Submissions happen one after the other, in order; following and fetching happens
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from .. import net
 from .client import Clip
 from .errors import (
+    BadInput,
     CancelledRemotely,
     CloudError,
     Failed,
@@ -19,7 +21,6 @@ from .errors import (
     Lost,
     NotSubmitted,
     OutcomeUnknown,
-    OutsideLimits,
 )
 from .fetch import Errand, fetch_result
 from .follow import Look, follow
@@ -27,7 +28,7 @@ from .job import Run
 from .journal import CANCELLED, DAY_S, DONE, FAILED, INTENDED, LOST, NOT_SUBMITTED, SUBMITTED, UNKNOWN, Record
 from .money import Spending, expected_usd, refuse_beyond
 from .plan import Segment
-from .schema import complete
+from .schema import MOST_VIDEO_BYTES, complete
 
 MOST_DATA_BYTES = 32 << 20  # of a clip sent as a data URI: what RunComfy's own nodes allow
 OTHERS_POLL_S = 0.5  # between looks at a request that another run is just sending
@@ -41,6 +42,8 @@ def work_through(run: Run) -> None:
         record = _settled(run, segment, slots)
         if record is None:
             continue
+        with run.lock:
+            run.followed[segment.index] = record.remote_id or ""
         thread = threading.Thread(target=_finish, args=(run, segment, record, slots), name="segment", daemon=True)
         followers.append(thread)
         thread.start()
@@ -109,9 +112,22 @@ def _attached(run: Run, segment: Segment, found: Record) -> Record:
 
 
 def _submitted(run: Run, segment: Segment) -> Record:
-    """Pay for a segment: limits, clip, journal, POST, in this order."""
+    """Pay for a segment: limits, clip, then each way of handing it over until RunComfy takes one."""
     expected = _affordable(run, segment)
-    clip = _clip(run, segment)
+    refusals: list[str] = []
+    for clip in _clips(run, segment, refusals):
+        try:
+            return _handed_over(run, segment, clip, expected)
+        except BadInput as error:
+            refusals.append(str(error))
+    raise BadInput(
+        f"{' '.join(refusals)} Not submitted, not charged. Give Load Video a public link to the clip, "
+        "configure storage in the settings, or choose the backend local."
+    )
+
+
+def _handed_over(run: Run, segment: Segment, clip: Clip, expected: float | None) -> Record:
+    """Journal first, then the POST."""
     journal = run.doors.journal
     label = f"{segment.index + 1} of {len(run.segments)}"
     record = journal.new_record(run.client.token.account, run.key(segment), run.id, label, expected)
@@ -172,25 +188,42 @@ def _learned(run: Run) -> float | None:
     while True:
         with run.lock:
             reported = [cost for cost in run.costs.values() if cost is not None]
-            is_waiting = any(index not in run.files and index not in run.failures for index in run.costs)
+            is_waiting = any(index in run.followed and index not in run.ended for index in run.costs)
         if reported or not is_waiting:
             return max(reported, default=None)
         run.pause(OTHERS_POLL_S)
 
 
-def _clip(run: Run, segment: Segment) -> Clip:
-    if run.job.address and len(run.segments) == 1:
-        return Clip(address=run.job.address)
+def _clips(run: Run, segment: Segment, refusals: list[str]) -> Iterator[Clip]:
+    """The clip in each way it can be handed over, made only when asked for; why a way is closed goes to `refusals`."""
+    data: bytes | None = None
+    for way in run.job.ways:
+        if way == "address":
+            if run.job.address and len(run.segments) == 1:
+                yield Clip(address=run.job.address)
+            continue
+        if way == "storage" and run.doors.storage is None:
+            continue
+        data = _cut(run, segment) if data is None else data
+        most = MOST_DATA_BYTES if way == "data" else MOST_VIDEO_BYTES
+        if len(data) > most:
+            refusals.append(
+                f"Segment {segment.index + 1} has {len(data) / 1e6:.1f} MB, at most {most / 1e6:.1f} MB can be sent "
+                f"{'in the request' if way == 'data' else 'through storage'}."
+            )
+        elif way == "data":
+            yield Clip(data=data)
+        elif run.doors.storage:
+            run.tell(segment, "putting the clip on your storage")
+            yield Clip(address=run.doors.storage.put(data, f"{run.key(segment)[:24]}.mp4"))
+
+
+def _cut(run: Run, segment: Segment) -> bytes:
     run.tell(segment, "preparing")
     data = run.doors.cut(segment)
     if run.stop.is_set() or run.failures:  # cutting takes its time, and another segment may have failed meanwhile
         raise Interrupted("Stopped before anything was sent.")
-    if len(data) > MOST_DATA_BYTES:
-        raise OutsideLimits(
-            f"Segment {segment.index + 1} has {len(data) / 1e6:.1f} MB, at most {MOST_DATA_BYTES / 1e6:.1f} MB can be "
-            "sent. Load the clip smaller, or give a public link to it. Nothing was submitted for it."
-        )
-    return Clip(data=data)
+    return data
 
 
 def _take(run: Run, slots: threading.Semaphore) -> bool:
@@ -201,8 +234,6 @@ def _take(run: Run, slots: threading.Semaphore) -> bool:
 
 
 def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semaphore) -> None:
-    with run.lock:
-        run.followed[segment.index] = record.remote_id or ""
     try:
         _keep(run, segment, _followed(run, segment, record))
         run.tell(segment, "done")
@@ -211,6 +242,8 @@ def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semapho
     except Exception as error:
         _fail(run, segment, error)
     finally:
+        with run.lock:
+            run.ended.add(segment.index)
         slots.release()
 
 

@@ -159,7 +159,8 @@ def _press(desk, rng: random.Random, story: Story, resubmit: str):
         session.fate = fate
     deadline = time.monotonic() + rng.uniform(0.0, 0.4) if rng.random() < STOP_PROBABILITY else None
     stop = lambda: deadline is not None and time.monotonic() > deadline  # noqa: E731
-    doors = dataclasses.replace(doors, is_interrupted=stop, cut=_mortal(desk.cut, fate), post_grace_s=1.0)
+    cut, wait = _mortal(desk.cut, fate), _mortal(desk.wait, fate)
+    doors = dataclasses.replace(doors, is_interrupted=stop, cut=cut, wait=wait, post_grace_s=1.0)
     job = dataclasses.replace(desk.job, resubmit=resubmit, in_flight=rng.randint(1, 3))
     try:
         finished = run_hosted(job, doors)

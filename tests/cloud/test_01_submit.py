@@ -164,7 +164,7 @@ def test_08_a_reset_while_the_body_is_on_its_way_is_not_submitted(desk, servers)
 
 def test_08_too_large_a_segment_is_refused_before_it_is_sent(desk):
     desk.cut = lambda segment: bytes(40 << 20)
-    desk.fails(errors.OutsideLimits, "41.9 MB", "public link")
+    desk.fails(errors.BadInput, "41.9 MB", "public link", "not charged")
     assert (desk.posts, desk.states()) == (0, [])
 
 

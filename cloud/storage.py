@@ -32,7 +32,7 @@ class Storage(Protocol):
 
 @dataclass(frozen=True)
 class PresignedPut:
-    """HTTP PUT to one address, to be fetched from another; `{name}` in both templates is replaced by the clip's name."""
+    """HTTP PUT to one address, fetched from another; `{name}` in both templates is replaced by the clip's name."""
 
     put_template: str
     get_template: str

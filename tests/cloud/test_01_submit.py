@@ -239,6 +239,19 @@ def test_11_the_same_job_queued_twice_at_once_is_paid_once(desk, servers):
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
+def test_11_a_run_that_is_overtaken_while_it_cuts_its_clip_pays_nothing(desk):
+    cut = desk.cut
+
+    def overtaken(segment):
+        desk.cut = cut
+        desk.run()
+        return cut(segment)
+
+    desk.cut = overtaken
+    assert np.array_equal(desk.run(), desk.expected())
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
 def test_12_without_a_writable_journal_nothing_is_submitted(desk):
     (desk.folder / "journal.db").mkdir()
     desk.fails(errors.NotSubmitted, "journal")

@@ -98,13 +98,14 @@ def test_34_every_shape_of_output_is_understood(desk, name):
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
-def test_34_the_submitted_address_is_never_taken_for_the_result(desk):
-    address = "https://clips.example/mine.mp4"
-    desk.service.transform = lambda data, values: desk.expected_output()
-    desk.expected_output = lambda: desk.servers.toy_clip(desk.frames)
+def test_34_the_submitted_address_is_never_taken_for_the_result(desk, servers):
+    # it would serve a perfectly good clip
+    address = desk.service.base.removesuffix("/v1") + "/out/req-0001_output.mp4?mine"
+    desk.service.transform = lambda data, values: servers.toy_upscale(servers.toy_clip(desk.frames), values)
     desk.service.shape = lambda url: {"videos": [address, url], "input": {"33_video": address}}
     desk.run(address=address)
     assert desk.service.posts[0]["33_video"] == address
+    assert [path for endpoint, path, _ in desk.service.calls if endpoint == "download"] == ["/out/req-0001_output.mp4"]
     assert (desk.posts, desk.cuts, desk.states()) == (1, 0, ["done"])
 
 

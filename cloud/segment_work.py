@@ -137,10 +137,13 @@ def _handed_over(run: Run, segment: Segment, clip: Clip, expected: float | None)
         if found is None:
             raise NotSubmitted("Another run took this segment and gave it up. Run again.")
         return _attached(run, segment, found)
-    run.tell(segment, "submitting")
-    request_id = _post(run, segment, record, clip)
-    run.tell(segment, f"submitted as {request_id}")
-    return _put_down(run, record, state=SUBMITTED, remote_id=request_id)
+    try:
+        run.tell(segment, "submitting")
+        request_id = _post(run, segment, record, clip)
+        run.tell(segment, f"submitted as {request_id}")
+        return _put_down(run, record, state=SUBMITTED, remote_id=request_id)
+    finally:
+        journal.finish(record.id)
 
 
 def _post(run: Run, segment: Segment, record: Record, clip: Clip) -> str:

@@ -1,4 +1,4 @@
-"""What the media benchmarks share: the pack, loaded as ComfyUI does, and 1080p footage made from packaged animations."""
+"""What the media benchmarks share: the pack, loaded as ComfyUI does, and 1080p footage from packaged animations."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _encode(path: Path, seconds: int) -> None:
         for index, picture in zip(range(seconds * RATE), _pictures(), strict=False):
             scaler.push(av.VideoFrame.from_ndarray(picture, format="rgb24"))
             frame = scaler.pull()
+            assert isinstance(frame, av.VideoFrame)
             frame.pts, frame.time_base = index, Fraction(1, RATE)
             output.mux(video.encode(frame))
             tone = 0.1 * np.sin(2 * np.pi * 440 * (index * 1600 + np.arange(1600)) / 48000)
@@ -66,7 +67,7 @@ def _encode(path: Path, seconds: int) -> None:
 
 
 def _scaler():
-    import av
+    import av.filter
 
     graph = av.filter.Graph()
     source = graph.add("buffer", video_size="320x180", pix_fmt="rgb24", time_base="1/30", pixel_aspect="1/1")

@@ -45,7 +45,7 @@ def _measure(source: Path, speed: str) -> tuple[float, float, list[float]]:
 
 
 def _copy(source: Path, speed: str) -> tuple[float, float, list[float]]:
-    from seedvr2_anywhere import media
+    from seedvr2_anywhere import media  # pyright: ignore[reportMissingImports]
 
     base = _resident()
     curve: list[float] = []

@@ -51,16 +51,19 @@ def _time(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def _ffmpeg(source: Path, speed: str) -> None:
+    from seedvr2_anywhere.media.presets import FORMATS  # pyright: ignore[reportMissingImports]
+
     result = source.with_name("by_ffmpeg.mp4")
+    settings = FORMATS["MP4 H.264"].options["x264-params"]
     subprocess.run(
         ["ffmpeg", "-v", "error", "-y", "-i", str(source), "-c:v", "libx264", "-preset", speed, "-crf", "16",
-         "-pix_fmt", "yuv420p", "-c:a", "copy", "-movflags", "faststart", str(result)],
+         "-x264-params", settings, "-pix_fmt", "yuv420p", "-c:a", "copy", "-movflags", "faststart", str(result)],
         check=True,
     )  # fmt: skip
 
 
 def _pack(source: Path, speed: str) -> None:
-    from seedvr2_anywhere import media
+    from seedvr2_anywhere import media  # pyright: ignore[reportMissingImports]
 
     result = source.with_name("by_pack.mp4")
     media.write(result, media.read(source), encoding=media.Encoding("MP4 H.264", crf=16, speed=speed))

@@ -1,5 +1,6 @@
 """Pixels and sound in and out through PyAV; numpy only."""
 
+from .copying import copy
 from .description import (
     AudioTrack,
     BadSelection,
@@ -52,6 +53,7 @@ __all__ = [
     "WriteFailed",
     "Writer",
     "Written",
+    "copy",
     "count_frames",
     "probe",
     "read",

@@ -14,6 +14,7 @@ from .timing import snap_rate
 # frames that decoders hold back with this pack's encoder settings (B-frames that are referred to)
 REORDERED = {"h264": 2, "hevc": 2}
 
+
 @dataclass(frozen=True)
 class Showing:
     """One appearance of a frame, in ticks of the output's time base."""

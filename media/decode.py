@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +35,7 @@ MAX_THREADS = 16  # libavcodec's own limit for frame threads
 UNINDEXED_CONTAINERS = ("mpeg",)
 SEEK_MARGINS: tuple[int | None, ...] = (0, 3, 20, None)
 RESTARTING_CONTAINERS = ("mpeg", "mpegts")
+INDEXED_CONTAINERS = ("mov", "matroska")  # whose stated length is the end of the last frame shown
 UNTIMED_CONTAINERS = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "vc1", "dirac", "h263", "h261")
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop Matroska's alpha
 MAX_LOSSES = 100  # remembered one by one
@@ -43,6 +45,17 @@ JOINED_LOSS = Fraction(1, 2)  # seconds: losses closer than this are told as one
 MISSING_FRAMES = Fraction(3, 2)
 MISSING_SECONDS = Fraction(1, 2)
 TIME_UNIT = Fraction(1, av.time_base)  # of container.duration
+
+
+@dataclass
+class _Seen:
+    """What one pass over the packets has shown so far."""
+
+    following: int | None = None  # tick expected next, in the stream's own count
+    reached: Fraction | None = None  # furthest time any stream came to, in seconds
+    decoded: int | None = None  # end of the last packet in decoding order, in ticks
+    delay: int = 0  # most ticks a picture was shown after its decoding time
+    longest: int = 0  # ticks between two neighbouring frames
 
 
 class FrameDecoder:
@@ -56,7 +69,10 @@ class FrameDecoder:
         self._origin = round(info.start / info.time_base)
         self._is_passing = True  # until the first key frame after the target, where there is no index
         self._last = 0  # tick of the frame before, in the stream's own count
-        self._scale = Fraction(1)
+        self._seen = _Seen()
+        self._last_length: int | None = None  # ticks, where the stream's end tells it
+        self._scale = Fraction(1)  # ticks of the stream in ticks of the clip
+        self._size = info.coded_size
         self._step = max(1, round(1 / (info.rate * info.time_base)))
 
     def frames(self, start: int = 0) -> Iterator[Timed[av.VideoFrame]]:
@@ -71,7 +87,7 @@ class FrameDecoder:
                 self._is_passing = True
                 if target is not None and not self._seek(container, stream, target):
                     continue
-                frames = self._decode(container, stream, target)
+                frames = self._lasting(self._decode(container, stream, target))
                 first = next(frames, None)
                 if first is not None and (target is None or first.tick <= start):
                     yield first
@@ -90,27 +106,51 @@ class FrameDecoder:
             return False
         return True
 
+    def _lasting(self, frames: Iterator[Timed[av.VideoFrame]]) -> Iterator[Timed[av.VideoFrame]]:
+        """Each frame with the time until the next one: a packet's own duration is that of another frame in B order."""
+        held = next(frames, None)
+        for frame in frames:
+            assert held is not None
+            yield Timed(held.picture, held.tick, frame.tick - held.tick)
+            held = frame
+        if held is not None:
+            yield Timed(held.picture, held.tick, self._last_length or held.duration)
+
     def _decode(self, container: av.container.InputContainer, stream: VideoStream,
                 target: int | None) -> Iterator[Timed[av.VideoFrame]]:  # fmt: skip
         decoder = make_decoder(stream)
         self._scale = (stream.time_base or self._base) / self._base
-        following: int | None = None  # tick expected next, in the stream's own count
-        reached: Fraction | None = None  # furthest time any stream came to
+        self._seen, self._last_length = _Seen(), None
         for packet in self._packets(container):
-            if packet.dts is not None or packet.pts is not None:
-                reached = max(reached or Fraction(0), _packet_end(packet))
-            if packet.stream_index != stream.index or (following is None and self._is_early(packet, target)):
+            # not packet.stream_index: the packets that end a stream all carry 0 there
+            is_own = packet.stream.index == stream.index
+            self._see(packet, is_own)
+            if not is_own or (self._seen.following is None and self._is_early(packet, target)):
                 continue
-            for frame in self._decode_packet(decoder, packet, following):
-                if frame.pts is None and target is not None and following is None:
+            for frame in self._decode_packet(decoder, packet):
+                if frame.pts is None and target is not None and self._seen.following is None:
                     return  # nobody knows where the seek led
-                tick = self._tick(frame, following)
-                duration = max(0, self._to_tick(frame.duration or 0)) or self._step
-                following = tick + duration
-                yield Timed(frame, tick - self._origin, duration)
-                self._last = tick
-        if following is not None:
-            self._note_missing_end(stream, following, reached)
+                yield self._timed(frame)
+        if self._seen.following is not None:
+            self._judge_end(stream)
+
+    def _see(self, packet: av.Packet, is_own: bool) -> None:
+        if packet.dts is None and packet.pts is None:
+            return
+        seen = self._seen
+        seen.reached = max(seen.reached or Fraction(0), _packet_end(packet))
+        if is_own and packet.dts is not None:
+            seen.decoded = self._to_tick(packet.dts + (packet.duration or 0))
+            seen.delay = max(seen.delay, self._to_tick((packet.pts or packet.dts) - packet.dts))
+
+    def _timed(self, frame: av.VideoFrame) -> Timed[av.VideoFrame]:
+        tick = self._tick(frame, self._seen.following)
+        duration = max(0, self._to_tick(frame.duration or 0)) or self._step
+        if self._seen.following is not None:
+            self._seen.longest = max(self._seen.longest, tick - self._last)
+        self._seen.following, self._last = tick + duration, tick
+        self._note_size(frame)
+        return Timed(frame, tick - self._origin, duration)
 
     def _is_early(self, packet: av.Packet, target: int | None) -> bool:
         """True for packets to pass over: before the target, or after it as long as no key frame came."""
@@ -131,7 +171,7 @@ class FrameDecoder:
             except StopIteration:
                 break
             except (av.error.FFmpegError, OSError) as error:
-                self._note_loss(None, None, None, f"the file cannot be read on ({_reason(error)})")
+                self._note_loss(self._time_of(None), None, None, f"the file cannot be read on ({_reason(error)})")
                 yield from _flush_packets(streams)
                 break
             if continuity is not None:
@@ -140,17 +180,16 @@ class FrameDecoder:
         if continuity is not None and continuity.jumps:
             self.notes.append(f"The stream restarts its clock {continuity.jumps} times; the parts were joined.")
 
-    def _decode_packet(self, decoder: VideoCodecContext, packet: av.Packet,
-                       following: int | None) -> list[av.VideoFrame]:  # fmt: skip
+    def _decode_packet(self, decoder: VideoCodecContext, packet: av.Packet) -> list[av.VideoFrame]:
         is_flush = packet.dts is None and packet.size == 0
         try:
             return decoder.decode(None if is_flush else packet)
         except av.error.EOFError:
             return []
         except (av.error.FFmpegError, ValueError) as error:
-            at = following if packet.pts is None else self._to_tick(packet.pts)
-            start = None if at is None else (at - self._origin) * self._base
-            self._note_loss(start, self._step * self._base, 1, f"a damaged picture ({_reason(error)})")
+            self._note_loss(
+                self._time_of(packet.pts), self._step * self._base, 1, f"a damaged picture ({_reason(error)})"
+            )
             return []
 
     def _tick(self, frame: av.VideoFrame, following: int | None) -> int:
@@ -163,6 +202,13 @@ class FrameDecoder:
         if following is None:
             self._last = stated - 1
         return max(stated, self._last + 1)
+
+    def _note_size(self, frame: av.VideoFrame) -> None:
+        size = (frame.width, frame.height)
+        if size != self._size:
+            width, height = self._info.coded_size
+            self.notes.append(f"The video changes its size to {size[0]} × {size[1]}; scaled to {width} × {height}.")
+            self._size = size
 
     def _to_tick(self, stamp: int) -> int:
         """A stamp of the stream in the clip's time base; a second stream may have its own."""
@@ -178,19 +224,35 @@ class FrameDecoder:
         elif len(self.losses) < MAX_LOSSES:
             self.losses.append(Loss(start, end, frames, reason))
 
-    def _note_missing_end(self, stream: VideoStream, end: int, reached: Fraction | None) -> None:
+    def _time_of(self, stamp: int | None) -> Fraction | None:
+        """Seconds from the first displayed frame of a stamp, or of the frame expected next."""
+        tick = self._seen.following if stamp is None else self._to_tick(stamp)
+        return None if tick is None else (tick - self._origin) * self._base
+
+    def _judge_end(self, stream: VideoStream) -> None:
+        """At the end of the packets: the last frame may last longer than it says, or the file may lack its end."""
         expected = self._info.duration
         if expected is None or self._info.container in UNTIMED_CONTAINERS:
             return
-        arrived = (end - self._origin) * self._base
+        end = self._origin + round(expected / self._base)
+        arrived = self._time_of(None) or Fraction(0)
         missing = expected - arrived
         if states_own_length(stream):
             is_missing = missing * self._info.rate > MISSING_FRAMES
+            if end > self._last and self._lasts_until(end):
+                self._last_length, is_missing = end - self._last, False
         else:
-            others = arrived if reached is None else reached - self._info.start
+            others = arrived if self._seen.reached is None else self._seen.reached - self._info.start
             is_missing = expected - max(arrived, others) > MISSING_SECONDS
         if is_missing:
             self._note_loss(arrived, missing, round(missing * self._info.rate), "the file ends early")
+
+    def _lasts_until(self, end: int) -> bool:
+        """True when the last frame is shown until `end`: all packets were there, or a gap like others follows."""
+        if self._info.container not in INDEXED_CONTAINERS:
+            return False
+        is_complete = self._seen.decoded is not None and end - self._seen.decoded <= self._seen.delay + 1
+        return is_complete or (self._info.is_vfr and end - self._last <= self._seen.longest)
 
 
 def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:

@@ -37,7 +37,8 @@ ORDER, CLEAR_ORDER = 1.04, 1.2
 FLOOR = 0.05  # grey levels: flat pictures must not divide by nothing
 MAJORITY = 0.6  # share of the moving frames that must agree
 # pulldown: a repeated field differs at most by this share of what the other field does (noise and coding remain)
-REPEATED = 0.5
+REPEATED = 0.75
+STRAY = 0.2  # share of the other places where a field may seem repeated
 PULLDOWN_CYCLE = 5  # frames
 PULLDOWN_DISTANCE = 2  # from one parity's repeated field to the other's, in frames
 FILM_SHARE = Fraction(4, 5)  # frames left by pulldown removal
@@ -209,6 +210,6 @@ def _matches_pulldown(changes: np.ndarray, phase: int, parity: int) -> bool:
     places = np.arange(len(changes)) % PULLDOWN_CYCLE
     first = places == phase
     second = places == (phase + PULLDOWN_DISTANCE) % PULLDOWN_CYCLE
-    hits = (share[first, parity] < REPEATED).mean() + (share[second, 1 - parity] < REPEATED).mean()
+    ours, others = (share[first, parity] < REPEATED).mean(), (share[second, 1 - parity] < REPEATED).mean()
     misses = (share[~(first | second)] < REPEATED).mean()
-    return hits >= 2 * MAJORITY and misses <= (1 - MAJORITY) / 2
+    return min(ours, others) >= MAJORITY and misses <= STRAY

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.filter.context import FilterContext
+from av.video.plane import VideoPlane
 
 from .colour import ColourTags, Filter, bit_depth, from_rgb_filters, tags_of
 from .description import Colour, WriteFailed
@@ -74,8 +76,8 @@ class Converter:
         self._fit = fit
         self._target = av.VideoFormat(pixel_format)
         self._with_alpha = any(part.is_alpha for part in self._target.components)
-        self._graph: av.filter.Graph | None = None
-        self._labels: av.filter.Graph | None = None
+        self._graph: Graph | None = None
+        self._labels: Graph | None = None
         self._dropped = 0
         self._contracted: np.ndarray | None = None
 
@@ -95,9 +97,7 @@ class Converter:
             frame = frame.copy()  # nothing is converted, and the caller may use its memory again
         if self._graph is None:
             self._graph = self._build(source, (frame.shape[1], frame.shape[0]))
-        self._graph.push(av.VideoFrame.from_numpy_buffer(frame, format=source))
-        converted = self._graph.pull()
-        assert isinstance(converted, av.VideoFrame)
+        converted = _run(self._graph, av.VideoFrame.from_numpy_buffer(frame, format=source))
         return self._drop(converted) if self._dropped else converted
 
     def _join_alpha(self, frame: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
@@ -119,7 +119,7 @@ class Converter:
             self._contracted[..., 3] = frame[..., 3]
         return self._contracted
 
-    def _build(self, source: str, size: Size) -> av.filter.Graph:
+    def _build(self, source: str, size: Size) -> Graph:
         if self.pixel_format == "pal8":
             return _palette_graph(source, size, self._with_alpha)
         target = self.pixel_format
@@ -134,10 +134,7 @@ class Converter:
         for source, target in zip(deep.planes, shallow.planes, strict=True):
             drop_bits(plane_view(source, 2), self._dropped, plane_view(target, 1 if self._dropped == 8 else 2))
         assert self._labels is not None
-        self._labels.push(shallow)
-        labelled = self._labels.pull()
-        assert isinstance(labelled, av.VideoFrame)
-        return labelled
+        return _run(self._labels, shallow)
 
 
 def gray_frame(alpha: np.ndarray, bits: int, size: Size) -> av.VideoFrame:
@@ -152,13 +149,20 @@ def gray_frame(alpha: np.ndarray, bits: int, size: Size) -> av.VideoFrame:
     return frame
 
 
-def plane_view(plane: av.video.plane.VideoPlane, bytes_each: int) -> np.ndarray:
+def plane_view(plane: VideoPlane, bytes_each: int) -> np.ndarray:
     """A writable [H, W] view of a frame's plane."""
-    rows = np.frombuffer(plane, np.uint8 if bytes_each == 1 else np.uint16)
+    rows = np.frombuffer(memoryview(plane), np.uint8 if bytes_each == 1 else np.uint16)  # pyright: ignore
     return rows.reshape(plane.height, plane.line_size // bytes_each)[:, : plane.width]
 
 
-def _chain(source: str, size: Size, filters: list[Filter]) -> av.filter.Graph:
+def _run(graph: Graph, frame: av.VideoFrame) -> av.VideoFrame:
+    graph.push(frame)
+    result = graph.pull()
+    assert isinstance(result, av.VideoFrame)
+    return result
+
+
+def _chain(source: str, size: Size, filters: list[Filter]) -> Graph:
     graph, last, end = _open_graph(source, size)
     for name, arguments in filters:
         following = graph.add(name, arguments)
@@ -169,7 +173,7 @@ def _chain(source: str, size: Size, filters: list[Filter]) -> av.filter.Graph:
     return graph
 
 
-def _palette_graph(source: str, size: Size, with_alpha: bool) -> av.filter.Graph:
+def _palette_graph(source: str, size: Size, with_alpha: bool) -> Graph:
     graph, start, end = _open_graph(source, size)
     split, generate = graph.add("split"), graph.add("palettegen", PALETTE_MAKER[with_alpha])
     use = graph.add("paletteuse", PALETTE_USE)
@@ -182,8 +186,8 @@ def _palette_graph(source: str, size: Size, with_alpha: bool) -> av.filter.Graph
     return graph
 
 
-def _open_graph(source: str, size: Size) -> tuple[av.filter.Graph, FilterContext, FilterContext]:
-    graph = av.filter.Graph()
+def _open_graph(source: str, size: Size) -> tuple[Graph, FilterContext, FilterContext]:
+    graph = Graph()
     start = graph.add("buffer", video_size=f"{size[0]}x{size[1]}", pix_fmt=source, time_base="1/1", pixel_aspect="1/1")
     return graph, start, graph.add("buffersink")
 

@@ -1,7 +1,7 @@
 """A container being written: under a `.part` name until it is whole, playable at any moment, then renamed at once.
 
-MP4 and MOV are written in fragments, so that a crash leaves a file that plays to its last second; at the end the packets
-are copied into a plain file with its index in front. Matroska and WebM play from a cut-off file as they are.
+MP4 and MOV are written in fragments, so that a crash leaves a file that plays to its last second; at the end the
+packets are copied into a plain file with its index in front. Matroska and WebM play from a cut-off file as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+use_metadata_tags", "frag_du
 # edit lists in ticks of 1/90000 s: the default of 1/1000 would round the start of a late sound track
 PLAIN = {"movflags": "faststart+use_metadata_tags", "movie_timescale": "90000"}
 SETTLING_RESERVE = 1.02  # room for the second copy's index
-DEFAULT_DISPOSITION = 1  # AV_DISPOSITION_DEFAULT
+DEFAULT_DISPOSITION = 1  # AV_DISPOSITION_DEFAULT; both PyAV versions take the number
 REMEDIES = {
     errno.ENOSPC: "the disk is full. Free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up. Free some space or choose another folder",
@@ -65,9 +65,9 @@ class Muxer:
         self._labels: list[Label] = []
         self._last: dict[int, tuple[Fraction, Fraction]] = {}  # by stream: when the last frame is shown, how long
         self._part = path.with_name(path.name + ".part")
+        settings = dict(options or {}) | (FRAGMENTED if container.is_fragmented else {})
         with reporting(path):
             self._file = self._part.open("wb")
-            settings = dict(options or {}) | (FRAGMENTED if container.is_fragmented else {})
             self.output = av.open(self._file, "w", format=container.muxer, container_options=settings)
         self.output.metadata.update(self._tags)
 
@@ -113,8 +113,7 @@ class Muxer:
         return self.path.with_name(self.path.name + ".final.part")
 
     def _labelled(self, stream: av.stream.Stream, label: Label) -> av.stream.Stream:
-        stream.metadata.update(label.tags)
-        stream.disposition = DEFAULT_DISPOSITION if label.is_default else 0
+        _apply(label, stream)
         self._labels.append(label)
         return stream
 
@@ -123,13 +122,12 @@ class Muxer:
         if shutil.disk_usage(self.path.parent).free < self._part.stat().st_size * SETTLING_RESERVE:
             self.notes.append("The disk had no room to move the index to the front: the file is left in fragments.")
             return self._part
-        with av.open(str(self._part)) as source, self._open_plain() as output:
+        with av.open(f"file:{self._part}") as source, self._open_plain() as output:
             output.metadata.update(self._tags)
             streams = [_add_copy(output, stream) for stream in source.streams]
             for template, stream, label in zip(source.streams, streams, self._labels, strict=True):
-                stream.codec_context.codec_tag = template.codec_context.codec_tag  # hvc1, ap4h: same container, same tag
-                stream.metadata.update(label.tags)
-                stream.disposition = DEFAULT_DISPOSITION if label.is_default else 0
+                stream.codec_context.codec_tag = template.codec_context.codec_tag  # hvc1, ap4h: same container
+                _apply(label, stream)
             if chapters:
                 output.set_chapters(_as_dicts(chapters))
             for packet in source.demux():
@@ -143,7 +141,7 @@ class Muxer:
     def _restore_duration(self, packet: av.Packet) -> None:
         """Fragments keep steps between decoding times: how long the last frame is shown is not among them."""
         shown, lasts = self._last.get(packet.stream_index, (None, None))
-        if lasts is not None and packet.pts * packet.time_base == shown:
+        if lasts is not None and packet.pts is not None and packet.pts * packet.time_base == shown:
             packet.duration = round(lasts / packet.time_base)
 
     def _open_plain(self) -> av.container.OutputContainer:
@@ -166,6 +164,11 @@ def _add_copy(output: av.container.OutputContainer, template: av.stream.Stream) 
     stream = output.add_stream_from_template(template, opaque=True)
     stream.time_base = template.time_base
     return stream
+
+
+def _apply(label: Label, stream: av.stream.Stream) -> None:
+    stream.metadata.update(label.tags)
+    stream.disposition = DEFAULT_DISPOSITION if label.is_default else 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _as_dicts(chapters: Sequence[Chapter]) -> list[av.container.core.Chapter]:

@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .convert import RgbConverter
-from .description import Colour, Kind, Loss, MediaInfo, UnreadableFile
+from .description import Colour, Kind, Loss, MediaInfo, UnreadableFile, Unsupported
 from .selection import Timed
 from .source import check_size
 from .timing import measure_timing
@@ -41,6 +42,17 @@ PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyErro
 PNG_DEPTH_AT, PNG_COLOUR_AT = 24, 25  # bytes of the header that hold bits per channel and kind of colour
 
 
+@dataclass(frozen=True)
+class _Pace:
+    """When the pictures of a source are shown."""
+
+    rate: Fraction
+    is_vfr: bool
+    base: Fraction  # seconds per tick
+    count: int
+    duration: Fraction  # seconds
+
+
 def is_picture(path: Path) -> bool:
     """True for files that begin like an image Pillow reads."""
     with path.open("rb") as file:
@@ -59,17 +71,16 @@ def probe_picture(path: Path) -> MediaInfo:
     if path.is_dir():
         return _probe_folder(path)
     with _opened(path) as image:
-        count = getattr(image, "n_frames", 1)
+        count = _frame_count(image, path)
         first = _upright(image)
         ticks, duration = _times(image, path, count)
         timing = measure_timing([ticks], _tick_of(image), [])
         name = (image.format or "image").lower()
-    is_still = count == 1
     deep = _is_deep(path, first)
-    return _describe(path, "image" if is_still else "animation", name, first, deep,
-                     rate=STILL_RATE if is_still else timing.rate, is_vfr=not is_still and timing.is_vfr,
-                     base=TICK if is_still else _tick_named(name), count=count,
-                     duration=1 / STILL_RATE if is_still else duration)  # fmt: skip
+    if count == 1:
+        return _describe(path, "image", name, first, deep, _Pace(STILL_RATE, False, TICK, 1, 1 / STILL_RATE))
+    pace = _Pace(timing.rate, timing.is_vfr, _tick_named(name), count, duration)
+    return _describe(path, "animation", name, first, deep, pace)
 
 
 class PictureSource:
@@ -93,19 +104,25 @@ class PictureSource:
         base, elapsed = self._info.time_base, 0.0
         with _opened(self._path) as image:
             for index in range(self._info.frame_count or 1):
-                try:
-                    image.seek(index)
-                    pixels = _rgba(image)
-                except PILLOW_ERRORS as error:
-                    missing = (self._info.frame_count or index) - index
-                    at = Fraction(round(elapsed), 1000)
-                    self.losses.append(Loss(at, None, missing, f"the file is damaged ({_reason(error)})"))
-                    if index == 0:
-                        raise UnreadableFile(f"{self._path.name}: no picture of it can be read ({error}).") from error
+                pixels = self._frame_at(image, index, elapsed)
+                if pixels is None:
                     return
                 tick, length = _to_ticks(elapsed, base), _shown_ms(image)
                 elapsed += length
                 yield Timed(pixels, tick, max(1, _to_ticks(elapsed, base) - tick))
+
+    def _frame_at(self, image: Image.Image, index: int, elapsed: float) -> np.ndarray | None:
+        """A frame as RGBA; None, and a loss noted, when the file is damaged from here on."""
+        try:
+            image.seek(index)
+            return _rgba(image)
+        except PILLOW_ERRORS as error:
+            if index == 0:
+                raise UnreadableFile(f"{self._path.name}: no picture of it can be read ({error}).") from error
+            missing = (self._info.frame_count or index) - index
+            at = Fraction(round(elapsed), 1000)
+            self.losses.append(Loss(at, None, missing, f"the file is damaged ({_reason(error)})"))
+            return None
 
     def _folder_frames(self) -> Iterator[Timed[np.ndarray]]:
         step = round(1 / (FOLDER_RATE * self._info.time_base))
@@ -145,6 +162,8 @@ def write_picture(pixels: np.ndarray, rgb: np.ndarray, alpha: np.ndarray | None)
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise Unsupported(f"{path.name}: {error} Make the picture smaller first.") from error
     except PILLOW_ERRORS as error:
         raise UnreadableFile(f"{path.name} cannot be read as an image: {_reason(error)}. Fetch it again.") from error
     with closing(image):
@@ -159,19 +178,18 @@ def _probe_folder(folder: Path) -> MediaInfo:
     first = probe_picture(images[0])
     with _opened(images[0]) as image:
         upright = _upright(image)
-    duration = len(images) / FOLDER_RATE
-    return _describe(folder, "folder", first.container, upright, first.bit_depth > 8, rate=FOLDER_RATE, is_vfr=False,
-                     base=1 / FOLDER_RATE, count=len(images), duration=duration)  # fmt: skip
+    pace = _Pace(FOLDER_RATE, False, 1 / FOLDER_RATE, len(images), len(images) / FOLDER_RATE)
+    return _describe(folder, "folder", first.container, upright, first.bit_depth > 8, pace)
 
 
-def _describe(path: Path, kind: Kind, name: str, image: Image.Image, deep: bool, *, rate: Fraction, is_vfr: bool,
-              base: Fraction, count: int, duration: Fraction) -> MediaInfo:  # fmt: skip
+def _describe(path: Path, kind: Kind, name: str, image: Image.Image, deep: bool, pace: _Pace) -> MediaInfo:
     transparent = image.has_transparency_data
     return MediaInfo(
         path=path, kind=kind, container=name, codec=name, pixel_format="rgba" if transparent else "rgb24",
         stream_index=-1, coded_size=image.size, size=image.size, square_size=image.size, sample_aspect=Fraction(1),
-        rotation=0, is_mirrored=False, rate=rate, is_vfr=is_vfr, time_base=base, start=Fraction(0), duration=duration,
-        frame_count=count, frame_count_exact=True, colour=RGB_COLOUR, bit_depth=16 if deep else 8,
+        rotation=0, is_mirrored=False, rate=pace.rate, is_vfr=pace.is_vfr, time_base=pace.base, start=Fraction(0),
+        duration=pace.duration, frame_count=pace.count, frame_count_exact=True, colour=RGB_COLOUR,
+        bit_depth=16 if deep else 8,
         has_alpha=transparent, alpha_index=None, scan="progressive", top_field_first=True, tags=_text_tags(image),
     )  # fmt: skip
 
@@ -179,6 +197,13 @@ def _describe(path: Path, kind: Kind, name: str, image: Image.Image, deep: bool,
 def _text_tags(image: Image.Image) -> dict[str, str]:
     """Texts stored in the file, such as ComfyUI's `prompt` and `workflow` in PNGs."""
     return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+
+
+def _frame_count(image: Image.Image, path: Path) -> int:
+    try:
+        return getattr(image, "n_frames", 1)
+    except PILLOW_ERRORS as error:
+        raise UnreadableFile(f"{path.name} is damaged: {_reason(error)}. Fetch it again.") from error
 
 
 def _times(image: Image.Image, path: Path, count: int) -> tuple[list[int], Fraction]:

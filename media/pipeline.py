@@ -24,7 +24,7 @@ from .selection import Selection, Timed, expected_frames, thinned, within
 from .source import check_size
 from .timing import to_tick
 
-BATCH_BYTES = 24 << 20  # four frames at 1080p in 8 bit
+BATCH_BYTES = 13 << 20  # two frames at 1080p in 8 bit: reading and writing together stay under 400 MB
 MOST_FRAMES_PER_BATCH = 16
 # pulldown removal and deinterlacing look at neighbours: decode from this much before a window
 FILTER_LEAD = Fraction(1, 2)  # seconds

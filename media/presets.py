@@ -1,8 +1,7 @@
 """The formats that can be written, as a table: container, encoder, pixel formats, quality steps, what fits in.
 
-Quality steps are constant rate factors of each encoder. For H.264, 16 is where differences stop being visible beside
-the source at normal distance and 8 keeps eight generations within 3/255; the other encoders' numbers were set to about
-the same PSNR on the same clip.
+Quality steps are constant rate factors of each encoder, or its quality number. "near lossless" is for work that goes
+on: eight generations of real pictures in H.264 then move by 0.7/255 on average (benchmarks/media_generations.py).
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ MATROSKA_TICK = Fraction(1, 1000)  # Matroska and WebM, as FFmpeg writes them
 GIF_TICK = Fraction(1, 100)
 MP4_TICK = Fraction(1, 10**6)  # finer ones make offsets between decoding and showing that players refuse (2^28 ticks)
 GIF_FASTEST = Fraction(50)  # browsers slow down frames shorter than 2/100 s
+X265_NARROWEST = 64  # below about 56 pixels the x265 in PyAV's wheels (16.0 to 18.1) writes past its memory
 INTERMEDIATE_CRF = 12  # the worst an intermediate may be
 
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac", "mp2", "dts"})
@@ -72,6 +72,7 @@ class Format:
     speed: str = ""
     codec_tag: str | None = None
     nvenc: str | None = None
+    narrowest: int = 1  # pixels
 
     @property
     def is_rgb(self) -> bool:
@@ -95,12 +96,12 @@ PNG_FOLDER = Container("", "", MP4_TICK, has_tags=False)
 
 YUV_8 = Pixels("yuv420p", "yuv444p")
 YUV_10 = Pixels("yuv420p10le", "yuv444p10le")
-H264_CRF = {"small": 24, "good": 20, "high": 16, "near lossless": 6}
-H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 7}
+H264_CRF = {"small": 24, "good": 20, "high": 16, "near lossless": 4}
+H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 4}
 AV1_CRF = {"small": 42, "good": 32, "high": 22, "near lossless": 8}
 VP9_CRF = {"small": 40, "good": 30, "high": 20, "near lossless": 6}
 WEBP_QUALITY = {"small": 60, "good": 80, "high": 92, "near lossless": 100}
-# x264's own 40 frames of look-ahead hold 130 MB more at 1080p than these 16, for files about 1 % smaller
+# x264's own 40 frames of look-ahead hold 160 MB more at 1080p than these 16 (benchmarks/media_memory.py)
 CLOSED_GROUPS = {"x264-params": "open-gop=0:rc-lookahead=16"}
 QUIET_X265 = {"x265-params": "log-level=error:open-gop=0"}
 # profile numbers of FFmpeg's prores_ks; 4444 and 4444xq keep alpha in 16 bit
@@ -112,9 +113,9 @@ FORMATS: dict[str, Format] = {
         Format("MP4 H.264", MP4, "libx264", {8: Pixels("yuv420p")}, H264_CRF, CLOSED_GROUPS,
                speed="medium", nvenc="h264_nvenc"),
         Format("MP4 H.265", MP4, "libx265", {8: YUV_8, 10: YUV_10}, H265_CRF, QUIET_X265,
-               speed="medium", codec_tag="hvc1", nvenc="hevc_nvenc"),
+               speed="medium", codec_tag="hvc1", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
         Format("MKV H.265", MKV, "libx265", {8: YUV_8, 10: YUV_10}, H265_CRF, QUIET_X265,
-               speed="medium", nvenc="hevc_nvenc"),
+               speed="medium", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
         Format("WebM AV1", WEBM, "libsvtav1", {8: Pixels("yuv420p"), 10: Pixels("yuv420p10le")}, AV1_CRF, {},
                speed="7", nvenc="av1_nvenc"),
         Format("WebM VP9", WEBM, "libvpx-vp9", {8: Pixels("yuv420p", "yuv444p", "yuva420p")}, VP9_CRF,
@@ -171,7 +172,7 @@ def choose_depth(line: Format, encoding: Encoding, source_bits: int) -> int:
 
 
 def choose_encoder(line: Format, choice: str) -> tuple[str, str | None]:
-    """(encoder, note): the graphics card's where it is wanted and opens; raises WriteFailed where it must and cannot."""
+    """(encoder, note): the graphics card's where wanted and able; raises WriteFailed where it must and cannot."""
     if choice == "cpu":
         return line.codec, None
     if line.nvenc and opens(line.nvenc):
@@ -186,6 +187,7 @@ def opens(encoder: str) -> bool:
     """True when the encoder starts on this machine (a graphics card's needs its driver)."""
     try:
         context = av.CodecContext.create(encoder, "w")
+        assert isinstance(context, av.VideoCodecContext)
         context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
         context.time_base = Fraction(1, 25)
         context.open()

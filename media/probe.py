@@ -204,6 +204,8 @@ def _origin_tick(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> i
 def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream,
               start: Fraction) -> Fraction | None:  # fmt: skip
     """Length of the video: its own where stated, else the container's from the first frame on."""
+    if _short_name(container) == "avi" and stream.frames and stream.average_rate:
+        return stream.frames / Fraction(stream.average_rate)  # libavformat shortens a cut-off file's other length
     if stream.duration is not None and stream.time_base:
         # a stream's length counts from its own first stamp, which an edit list may hide
         skipped = start - (stream.start_time or 0) * stream.time_base if stream.start_time is not None else 0
@@ -249,7 +251,7 @@ def _audio_track(stream: AudioStream) -> AudioTrack:
         return track  # no decoder in this build, such as Apple's spatial sound
     return replace(track, codec=context.codec.canonical_name, rate=context.sample_rate or 0,
                    channels=context.layout.nb_channels, layout=context.layout.name, bit_rate=context.bit_rate,
-                   is_decodable=bool(context.sample_rate))  # fmt: skip
+                   is_decodable=bool(context.sample_rate and context.layout.nb_channels))  # fmt: skip
 
 
 def _has(stream: av.stream.Stream, flag: int) -> bool:
@@ -279,7 +281,8 @@ def _chapters(container: av.container.InputContainer, start: Fraction) -> tuple[
 
 
 def _first_tag(tags: dict[str, str], names: Sequence[str]) -> str | None:
-    return next((tags[name] for name in names if tags.get(name)), None)
+    known = {key.lower(): text for key, text in tags.items()}  # Matroska spells them in capitals
+    return next((known[name.lower()] for name in names if known.get(name.lower())), None)
 
 
 def _short_name(container: av.container.InputContainer) -> str:

@@ -15,12 +15,14 @@ import av.audio.stream
 import av.container
 import av.stream
 
+from .decode import RESTARTING_CONTAINERS, UNINDEXED_CONTAINERS, move_packet
 from .description import AudioTrack, MediaInfo, SubtitleTrack
 from .muxing import Label, Muxer
 from .output import AudioLength, Sound
 from .soundtrack import LAYOUTS, PREROLL, CopiedTrack, EncodedTrack, SampleTrack, SampleWriter, Track, choose_codec
 from .source import open_container
 from .tags import track_label
+from .timing import Continuity
 
 TOLERANCE = Fraction(1, 1000)  # a track that starts this close to the window needs no cut
 SEEK_MARGIN = 2  # seconds before the window where reading starts
@@ -40,6 +42,7 @@ class Companions:
         self._names: dict[int, str] = {}
         self._packets: Iterator[av.Packet] = iter(())
         self._source: av.container.InputContainer | None = None
+        self._continuity: Continuity | None = None
         if sound.samples is not None:
             self._add_samples()
         self._open_source(subtitles_of)
@@ -120,7 +123,7 @@ class Companions:
         self._names[track.index] = name
 
     def _earliest(self, source: av.container.InputContainer, stream: av.stream.Stream) -> Fraction:
-        """How early a packet may start: an edit list tells the player to skip, Matroska only knows a codec's own delay."""
+        """How early a packet may start: an edit list tells players to skip, Matroska knows a codec's own delay only."""
         if self._muxer.container.has_edit_list:
             return -PREROLL
         extradata = getattr(stream.codec_context, "extradata", None) or b""
@@ -155,7 +158,10 @@ class Companions:
             return
         target = self._sound.origin - SEEK_MARGIN
         begins = Fraction(source.start_time or 0, MICROSECONDS)
-        if target > begins:
+        if source.format.name in RESTARTING_CONTAINERS:
+            self._continuity = Continuity()
+            wanted += source.streams.video  # the clock is followed on all streams, as when reading pictures
+        if target > begins and source.format.name not in UNINDEXED_CONTAINERS:
             # a container that cannot seek is read from its start: slower, the same result
             with suppress(av.FFmpegError, OSError):
                 source.seek(int(target * MICROSECONDS), backward=True)
@@ -180,6 +186,8 @@ class Companions:
             packet = next(self._packets, None)
             while packet is not None and not packet.size:
                 packet = next(self._packets, None)
+            if packet is not None and self._continuity is not None:
+                move_packet(packet, self._continuity)
         except (av.FFmpegError, OSError) as error:
             self.notes.append(f"The source's sound could not be read to its end: {error}.")
             self._packets = iter(())

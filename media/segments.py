@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -166,9 +167,9 @@ class _Joining:
             raise
 
     def _copy_all(self, muxer: Muxer) -> Written:
-        with av.open(str(self._folder.path_of(self._segments[0]))) as first:
-            labels = [Label({}), ALPHA_LABEL]
-            targets = [muxer.add_copy(stream, label) for stream, label in zip(first.streams.video, labels)]
+        with av.open(f"file:{self._folder.path_of(self._segments[0])}") as first:
+            labels = [Label({}), ALPHA_LABEL][: len(first.streams.video)]
+            targets = [muxer.add_copy(stream, label) for stream, label in zip(first.streams.video, labels, strict=True)]
             for target, template in zip(targets, first.streams.video, strict=True):
                 target.codec_context.codec_tag = template.codec_context.codec_tag
             headers = _headers(first)
@@ -190,9 +191,9 @@ class _Joining:
     def _copy(self, segment: Segment, muxer: Muxer, targets: list[av.stream.Stream], clocks: list[DecodingClock],
               companions: Companions, headers: list[bytes | None]) -> None:  # fmt: skip
         path = self._folder.path_of(segment)
-        with av.open(str(path)) as source:
+        with av.open(f"file:{path}") as source:
             if _headers(source) != headers:
-                raise WriteFailed(f"{segment.file} was encoded with other settings than the first segment: make it anew.")
+                raise WriteFailed(f"{segment.file} was encoded with other settings than the first: make it anew.")
             moved = []
             for stream in source.streams.video:
                 assert stream.time_base is not None
@@ -203,9 +204,8 @@ class _Joining:
                 if not packet.size:
                     continue
                 place = packet.stream_index
-                assert packet.pts is not None
-                packet.pts += moved[place]
-                packet.dts = clocks[place].next(packet.pts, segment.file)
+                shown = (packet.pts or 0) + moved[place]
+                packet.pts, packet.dts = shown, clocks[place].next(shown, segment.file)
                 companions.advance(packet.dts * packet.time_base)
                 packet.stream = targets[place]
                 muxer.mux(packet)
@@ -248,7 +248,7 @@ def _check_complete(segments: list[Segment], folder: Path) -> None:
     missing = sorted(set(range(segments[-1].index + 1)) - {segment.index for segment in segments})
     if missing:
         raise WriteFailed(f"Segments {', '.join(map(str, missing))} are missing in {folder}: run again to make them.")
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in pairwise(segments):
         if after.first_pts <= before.last_pts:
             raise WriteFailed(f"{after.file} begins before {before.file} ends: they cannot be joined.")
         if after.size != before.size:
@@ -261,7 +261,7 @@ def _headers(container: av.container.InputContainer) -> list[bytes | None]:
 
 def _stamps(path: Path) -> list[list[int]]:
     """Presentation times of each picture stream, in decoding order, without decoding."""
-    with av.open(str(path)) as source:
+    with av.open(f"file:{path}") as source:
         stamps: dict[int, list[int]] = {stream.index: [] for stream in source.streams.video}
         for packet in source.demux(list(source.streams.video)):
             if packet.size and packet.pts is not None:

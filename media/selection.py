@@ -16,6 +16,9 @@ from .timing import exact, rescale, snap_rate, to_tick
 
 Picture = TypeVar("Picture")
 
+# a frame shown for longer than this has a damaged stamp: at a forced rate it must not be repeated for years
+LONGEST_HOLD = 600  # seconds
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -124,15 +127,19 @@ def _from_zero(frames: Iterable[Timed[Picture]]) -> Iterator[Timed[Picture]]:
 def _at_rate(frames: Iterable[Timed[Picture]], source: Fraction, target: Fraction) -> Iterator[Timed[Picture]]:
     """Each output tick shows the frame nearest before it, with half a tick of grace; as many as the window lasts."""
     held: Timed[Picture] | None = None
-    following = 0
+    following, surplus = 0, 0
+    most = round(LONGEST_HOLD / target)
     for frame in frames:
         if held is not None:
-            arrives = rescale(frame.tick, source, target)
+            arrives = rescale(frame.tick, source, target) - surplus
+            if arrives > following + most:
+                surplus += arrives - following - most
+                arrives = following + most
             yield from _repeat(held, following, arrives)
             following = max(following, arrives)
         held = frame
     if held is not None:
-        end = rescale(held.tick + held.duration, source, target)
+        end = min(rescale(held.tick + held.duration, source, target) - surplus, following + most)
         yield from _repeat(held, following, max(end, following + (following == 0)))
 
 

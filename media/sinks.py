@@ -26,7 +26,10 @@ PNG_HEADER = 33  # bytes of signature and IHDR chunk: text goes right behind the
 class Sink(Protocol):
     """Takes converted frames in order."""
 
-    notes: list[str]
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        ...
 
     def write(self, frame: av.VideoFrame, alpha: av.VideoFrame | None, showing: Showing) -> None:
         """Write a frame for one showing; `alpha` where alpha is a stream of its own."""
@@ -85,8 +88,10 @@ class VideoFile:
 class PictureFolder:
     """Numbered PNG files in a folder that appears when all are written; the first carries the workflow."""
 
-    def __init__(self, path: Path, spec: StreamSpec, texts: Mapping[str, str]) -> None:
-        self.notes: list[str] = ["A PNG sequence holds no time stamps: the frame rate must be given when it is read."]
+    def __init__(self, path: Path, spec: StreamSpec, texts: Mapping[str, str], has_sound: bool) -> None:
+        self._notes = ["A PNG sequence holds no time stamps: the frame rate must be given when it is read."]
+        if has_sound:
+            self._notes.append("A PNG sequence holds no sound: it was left out.")
         self._path, self._spec = path, spec
         self._part = path.with_name(path.name + ".part")
         self._texts = dict(texts)
@@ -94,6 +99,10 @@ class PictureFolder:
         with reporting(path):
             shutil.rmtree(self._part, ignore_errors=True)
             self._part.mkdir()
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes
 
     def write(self, frame: av.VideoFrame, alpha: av.VideoFrame | None, showing: Showing) -> None:
         encoder = av.CodecContext.create(self._spec.encoder, "w")

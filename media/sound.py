@@ -20,12 +20,16 @@ from .decode import RESTARTING_CONTAINERS, move_packet
 from .description import AudioTrack, BadSelection, MediaInfo, NoVideo
 from .probe import probe
 from .source import open_container
-from .timing import Continuity, exact
+from .timing import COARSE_TICK, Continuity, exact
 
 # decoders that look back (AAC, Opus, MP3's reservoir) are right again after this much
 PREROLL = Fraction(1, 2)  # seconds
 # stamps may be off by this much (Matroska's milliseconds, a drifting camera) before silence fills a gap
 JITTER = Fraction(1, 50)  # seconds
+
+
+LONGEST_SILENCE = 600  # seconds of pause that a stamp may ask for
+EXACT_REACH = 60  # seconds that are decoded rather than skipped where stamps are coarse
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def read_sound(path: str | Path, start: Fraction | float = 0, duration: Fraction
         stream = next((one for one in container.streams.audio if one.index == track.index), None)
         if stream is None:
             raise NoVideo(f"{info.path.name} no longer has the sound track that was probed. Was the file replaced?")
-        _fill(placed, container, stream, info, exact(start))
+        _fill(placed, container, stream, info, exact(start), track.layout)
     return SoundSamples(placed.samples(), track.rate, track.layout, placed.lost)
 
 
@@ -77,13 +81,14 @@ class _Placed:
 
     def put(self, samples: np.ndarray, position: int | None) -> None:
         """Add samples [C, N] whose first one belongs at `position`, or after the ones before."""
-        if position is None or (self._next is not None and abs(position - self._next) <= JITTER * self.rate):
-            position = self._next if self._next is not None else 0
-        self._next = position + samples.shape[1]
-        samples = samples[:, max(0, self._filled - position) :]
-        position = max(position, self._filled)
+        follows = self._next is not None and (position is None or abs(position - self._next) <= JITTER * self.rate)
+        place = (self._next if follows else position) or 0
+        if place - self._filled > LONGEST_SILENCE * self.rate:
+            place = self._filled  # a damaged stamp, not a pause
+        self._next = place + samples.shape[1]
+        samples = samples[:, max(0, self._filled - place) :]
         if samples.shape[1]:
-            self._append(np.zeros((self.channels, position - self._filled), np.float32))
+            self._append(np.zeros((self.channels, max(0, place - self._filled)), np.float32))
             self._append(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0))
 
     def samples(self) -> np.ndarray:
@@ -100,8 +105,9 @@ class _Placed:
 
 
 def _fill(placed: _Placed, container: av.container.InputContainer, stream: AudioStream, info: MediaInfo,
-          start: Fraction) -> None:  # fmt: skip
-    resampler = av.audio.resampler.AudioResampler(format="fltp", layout=stream.layout, rate=placed.rate)
+          start: Fraction, layout: str) -> None:  # fmt: skip
+    # packed, not planar: PyAV reads beyond its eight planes when a file claims more channels
+    resampler = av.audio.resampler.AudioResampler(format="flt", layout=layout, rate=placed.rate)
     base = stream.time_base or Fraction(1, placed.rate)
     window = info.start + start  # on the container's clock
     for frame in _frames(placed, container, stream, window, info.path.is_dir()):
@@ -114,7 +120,7 @@ def _fill(placed: _Placed, container: av.container.InputContainer, stream: Audio
             placed.lost += 1
             continue
         for output in outputs:
-            placed.put(output.to_ndarray(), position)
+            placed.put(output.to_ndarray().reshape(-1, placed.channels).T, position)
             position = None
         if placed.is_full:
             return
@@ -125,7 +131,9 @@ def _frames(placed: _Placed, container: av.container.InputContainer, stream: Aud
     restarts = container.format.name in RESTARTING_CONTAINERS and (is_disc or window <= PREROLL)
     continuity = Continuity() if restarts else None
     base = stream.time_base or Fraction(1)
-    if not is_disc and window > PREROLL:
+    # whole milliseconds cannot place a sample: near the beginning it is counted from there instead
+    reach = EXACT_REACH if base >= COARSE_TICK else PREROLL
+    if not is_disc and window > reach:
         with suppress(av.error.FFmpegError, OSError):  # without an index: from the beginning
             container.seek(round((window - PREROLL) / base), stream=stream, backward=True)
     # a disc's clock restarts for all streams at once: the picture's packets tell it too
@@ -140,7 +148,7 @@ def _frames(placed: _Placed, container: av.container.InputContainer, stream: Aud
             return
         if continuity is not None:
             move_packet(packet, continuity)
-        if packet.stream_index != stream.index:
+        if packet.stream.index != stream.index:
             continue
         try:
             yield from stream.codec_context.decode(packet if packet.size else None)

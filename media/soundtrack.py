@@ -73,24 +73,26 @@ class CopiedTrack:
             packet.pts = packet.dts
         if packet.pts is None:
             return
-        packet.pts -= self._shift
-        packet.dts = packet.pts  # sound and text have no reordering
-        self.reached = packet.pts * self._tick
+        placed = packet.pts - self._shift
+        packet.pts = packet.dts = placed  # sound and text have no reordering
+        self.reached = placed * self._tick
         if self.reached >= self._earliest:
             self._waiting.append(packet)
         elif not self._muxer.container.has_edit_list:
             self.left_out = (packet.duration or 0) * self._tick
 
     def advance(self, until: Fraction) -> None:
-        assert self._target.time_base is not None
-        while self._waiting and self._waiting[0].pts * self._tick < until:
+        while self._waiting and self._start(self._waiting[0]) < until:
             packet = self._waiting.popleft()
-            self.written_until = (packet.pts + (packet.duration or 0)) * self._tick
+            self.written_until = self._start(packet) + (packet.duration or 0) * self._tick
             packet.stream = self._target
             self._muxer.mux(packet)
 
     def finish(self, end: Fraction | None, pad: bool) -> None:
         self.advance(self.reached + 1 if end is None else end)
+
+    def _start(self, packet: av.Packet) -> Fraction:
+        return (packet.pts or 0) * self._tick
 
 
 class SampleWriter:
@@ -253,8 +255,7 @@ class EncodedTrack:
             frame.pts = round((self._writer.ends + self._origin) / self._tick)
             frame.time_base = self._tick
         for part in self._resampler.resample(frame):
-            start = part.pts * part.time_base - self._origin
-            self._writer.place(_planar(part), round(start * self._writer.rate))
+            self._writer.place(_planar(part), round((_start(part) - self._origin) * self._writer.rate))
 
 
 class SampleTrack:
@@ -301,7 +302,7 @@ class SampleTrack:
 
     def _place(self, frame: av.AudioFrame | None) -> None:
         for part in self._resampler.resample(frame):
-            self._writer.place(_planar(part), round(part.pts * part.time_base * self._writer.rate))
+            self._writer.place(_planar(part), round(_start(part) * self._writer.rate))
 
 
 def choose_codec(muxer: Muxer, source_codec: str) -> str | None:
@@ -316,6 +317,11 @@ def nearest_rate(codec: str, rate: int) -> int:
     if offered is None or rate in offered:
         return rate
     return min((choice for choice in offered if choice > rate), default=max(offered))
+
+
+def _start(frame: av.AudioFrame) -> Fraction:
+    assert frame.pts is not None and frame.time_base is not None  # resamplers stamp what they give
+    return frame.pts * frame.time_base
 
 
 def _planar(frame: av.AudioFrame) -> np.ndarray:

@@ -91,11 +91,13 @@ def resolve(path: str | Path, allowed: Sequence[str | Path] | None = None) -> Pa
     if not text or "\0" in text:
         raise UnreadableFile("The path is empty. Give the path of a video, a picture or a folder.")
     found = Path(text).expanduser().resolve()
-    if allowed is not None and not any(_is_inside(found, Path(folder)) for folder in allowed):
-        folders = ", ".join(str(folder) for folder in allowed)
-        raise NotAllowed(f"{text} lies outside the folders that may be read here ({folders}).")
+    if allowed is not None:
+        _refuse_outside([found], text, allowed)
     if not found.exists():
         raise UnreadableFile(f"{text} does not exist. Check the path.")
+    if allowed is not None and found.is_dir():
+        members = [*found.iterdir(), *(found / "VIDEO_TS").glob("*")]
+        _refuse_outside([member.resolve() for member in members], text, allowed)
     return found
 
 
@@ -166,5 +168,8 @@ def _is_known(stream: AudioStream) -> bool:
     return stream.codec_context is None or bool(stream.codec_context.sample_rate)
 
 
-def _is_inside(path: Path, folder: Path) -> bool:
-    return path.is_relative_to(folder.expanduser().resolve())
+def _refuse_outside(paths: Sequence[Path], text: str, allowed: Sequence[str | Path]) -> None:
+    folders = [Path(folder).expanduser().resolve() for folder in allowed]
+    if not all(any(path.is_relative_to(folder) for folder in folders) for path in paths):
+        named = ", ".join(str(folder) for folder in allowed)
+        raise NotAllowed(f"{text} lies, or leads, outside the folders that may be read here ({named}).")

@@ -61,7 +61,7 @@ def plan_stream(line: Format, encoding: Encoding, picture: Picture, size: Size, 
     return StreamPlan(
         line, encoder, pixel_format, fit, written_colour(picture.colour, line.is_rgb),
         encoder_options(line, encoding, encoder, with_alpha), INTERMEDIATE_ALPHA if splits_alpha else None,
-        tuple([*([note] if note else []), *notes, *_fit_notes(size, fit)]),
+        (*([note] if note else []), *notes, *_fit_notes(size, fit)),
     )  # fmt: skip
 
 
@@ -74,7 +74,9 @@ def _choose_pixels(line: Format, encoding: Encoding, depth: int, size: Size, has
         return pixels.alpha
     if has_alpha:
         notes.append(f"{line.name} cannot hold transparency at {depth} bit: it was left out.")
-    is_odd = any(fit_side != side for fit_side, side in zip(fit_size(size, pixels.plain, "pad").size, size, strict=True))
+    is_odd = any(
+        fit_side != side for fit_side, side in zip(fit_size(size, pixels.plain, "pad").size, size, strict=True)
+    )
     if encoding.odd_size == "4:4:4" and is_odd and not pixels.full_chroma:
         notes.append(f"{line.name} has no 4:4:4 here: the odd size was padded.")
     return pixels.full_chroma if encoding.odd_size == "4:4:4" and is_odd and pixels.full_chroma else pixels.plain
@@ -90,14 +92,18 @@ def _choose_prores(pixels: Pixels, profile: str, has_alpha: bool, notes: list[st
 
 
 def _check_hdr(line: Format, colour: Colour, depth: int) -> None:
-    if colour.is_hdr and (depth < 10 or line.is_rgb and line.codec != "ffv1"):
+    if colour.is_hdr and (depth < 10 or (line.is_rgb and line.codec != "ffv1")):
         raise WriteFailed(
-            f"{line.name} with {depth} bit cannot hold HDR ({colour.transfer.upper()}). Choose H.265, AV1, ProRes or FFV1"
-            " with 10 bit, or convert to normal range first."
+            f"{line.name} with {depth} bit cannot hold HDR ({colour.transfer.upper()}). Choose H.265, AV1, ProRes or"
+            " FFV1 with 10 bit, or convert to normal range first."
         )
 
 
 def _check_size(line: Format, size: Size) -> None:
+    if size[0] < line.narrowest:
+        raise WriteFailed(
+            f"{line.name} needs pictures at least {line.narrowest} pixels wide, got {size[0]} × {size[1]}."
+        )
     limit = LARGEST_SIDE.get(line.name, 16384)
     if max(size) > limit:
         raise WriteFailed(f"{line.name} holds up to {limit} pixels a side, got {size[0]} × {size[1]}.")

@@ -48,7 +48,7 @@ def container_tags(tagging: Tagging, container: Container) -> tuple[dict[str, st
 
 
 def move_time(written: str, seconds: Fraction) -> str | None:
-    """An ISO 8601 time moved later, in the same zone and with microseconds as FFmpeg writes them; None if it is none."""
+    """An ISO 8601 time moved later, in the same zone, with microseconds as FFmpeg writes them; None if it is none."""
     try:
         moment = datetime.fromisoformat(ZONE_WITHOUT_COLON.sub(r"\1:\2", written.strip().replace("Z", "+00:00")))
     except ValueError:

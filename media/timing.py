@@ -43,7 +43,7 @@ def snap_rate(rate: Fraction | float) -> Fraction:
     """The standard rate meant by a measured or typed one (23.976 → 24000/1001); others stay, as simple fractions."""
     value = exact(rate)
     nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - value))
-    return nearest if abs(nearest - value) <= nearest * SNAP else value.limit_denominator(100_000)
+    return nearest if abs(nearest - value) <= nearest * SNAP else value.limit_denominator(100_000) or value
 
 
 def measure_timing(runs: Sequence[Sequence[int]], time_base: Fraction, stated: Sequence[Fraction | None]) -> Timing:
@@ -59,7 +59,8 @@ def measure_timing(runs: Sequence[Sequence[int]], time_base: Fraction, stated: S
     longest = max(runs, key=len)
     measured = (len(longest) - 1) / ((longest[-1] - longest[0]) * time_base)
     simple = measured.limit_denominator(SIMPLE_DENOMINATOR)
-    for rate in dict.fromkeys([*map(snap_rate, [*usable, measured]), *usable, simple, measured]):
+    candidates = [*map(snap_rate, [*usable, measured]), *usable, simple, measured]
+    for rate in dict.fromkeys(one for one in candidates if one > 0):
         # a rate taken from two rounded stamps is itself off by up to a tick over the run
         slack = 1 if rate == measured else 0
         if all(_is_constant(run, time_base, rate, slack) for run in runs):

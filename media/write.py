@@ -17,7 +17,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .cadence import AtConstantRate, Placement, RoundedTo, placement_for
+from .cadence import AtConstantRate, RoundedTo, placement_for
 from .description import WriteFailed
 from .encode_colour import Converter, gray_frame
 from .muxing import Muxer, reporting
@@ -25,13 +25,14 @@ from .output import Cadence, Encoding, Picture, Sound, Tagging, Written
 from .presets import GIF_FASTEST, MP4_TICK, PNG_FOLDER, Format, encoding_for, format_named
 from .remux import Companions, sound_end
 from .sinks import PictureFolder, Sink, VideoFile
-from .stream_plan import StreamPlan, plan_stream
+from .stream_plan import plan_stream
 from .tags import container_tags, moved_chapters
 from .timing import snap_rate
 
 FALLBACK_RATE = Fraction(25)  # one frame alone, of unknown rate
 ROUNDED = {"GIF", "WebP"}  # their encoders want stamps on the format's own clock
 ALPHA_BITS = 10
+AS_STAMPED, UNKNOWN = Cadence(), Picture()
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Waiting:
 
 
 def write(path: str | Path, frames: Iterable[tuple[np.ndarray, ...]], *, time_base: Fraction | None = None,
-          encoding: Encoding | None = None, picture: Picture | None = None, cadence: Cadence = Cadence(),
+          encoding: Encoding | None = None, picture: Picture | None = None, cadence: Cadence = AS_STAMPED,
           sound: Sound | None = None, tagging: Tagging | None = None) -> Written:  # fmt: skip
-    """Write batches (frames uint8 or uint16 [T,H,W,3], pts [T] in ticks of `time_base`, alpha [T,H,W] if any) to a file.
+    """Write batches (frames uint8 or uint16 [T,H,W,3], pts [T] in ticks of `time_base`, alpha [T,H,W] if any).
 
     What is not given is taken from `frames` where that is a reader: clock, colour, sound, tags. The suffix chooses the
     format where `encoding` does not. Raises WriteFailed; the file exists only when it is whole.
@@ -57,10 +58,12 @@ def write(path: str | Path, frames: Iterable[tuple[np.ndarray, ...]], *, time_ba
         raise WriteFailed(f"{Path(path).name} was not written: there are no frames. Check the selection.")
     source = _as_source(frames)
     if time_base is None and source is None:
-        raise WriteFailed("The time base is missing. Pass time_base= (seconds per tick of pts), such as Fraction(1, 24).")
+        raise WriteFailed(
+            "The time base is missing. Pass time_base= (seconds per tick of pts), such as Fraction(1, 24)."
+        )
     writer = Writer(
         path, time_base=time_base or frames.time_base, encoding=encoding,  # type: ignore[attr-defined]
-        picture=picture or (source.picture if source else Picture()), cadence=cadence,
+        picture=picture or (source.picture if source else UNKNOWN), cadence=cadence,
         sound=sound or (source.sound if source else None),
         tagging=tagging or (source.tagging if source else None),
     )  # fmt: skip
@@ -77,7 +80,7 @@ class Writer:
     """A file being written: push batches, then close. Leaving its `with` block by an exception removes all traces."""
 
     def __init__(self, path: str | Path, *, time_base: Fraction, encoding: Encoding | None = None,
-                 picture: Picture = Picture(), cadence: Cadence = Cadence(), sound: Sound | None = None,
+                 picture: Picture = UNKNOWN, cadence: Cadence = AS_STAMPED, sound: Sound | None = None,
                  tagging: Tagging | None = None) -> None:  # fmt: skip
         self.path = Path(path)
         self.time_base = Fraction(time_base)
@@ -96,7 +99,7 @@ class Writer:
         _check_target(self.path, self._line)
 
     def push(self, frames: np.ndarray, pts: np.ndarray, alpha: np.ndarray | None = None) -> None:
-        """Take frames [T,H,W,3] uint8 or uint16 (white 255 or 65535), rising pts [T], alpha [T,H,W] of the same type."""
+        """Take frames [T,H,W,3] uint8 or uint16 (white 255 or 65535), rising pts [T], alpha [T,H,W] of that type."""
         _check_batch(frames, pts, alpha)
         if self._sink is None and len(frames):
             self._open(frames, pts, alpha is not None)
@@ -105,19 +108,30 @@ class Writer:
             self._take(frames[index], tick, None if alpha is None else alpha[index])
 
     def close(self, end: int | None = None) -> Written:
-        """Finish the file and name it; `end` is the tick at which the last frame ends, where known."""
+        """Finish the file and name it; `end` is the tick at which the last frame ends, where known.
+
+        Raises WriteFailed, and leaves nothing then.
+        """
         if self._sink is None or self._waiting is None:
             raise WriteFailed(f"{self.path.name} was not written: there are no frames. Check the selection.")
-        last = self._waiting.pts
+        try:
+            return self._finish(self._sink, self._waiting.pts, end)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _finish(self, sink: Sink, last: int, end: int | None) -> Written:
         self._show(end if end is not None and end > last else last + (self._gap or self._nominal_gap()))
+        if not self._frames:
+            raise WriteFailed(f"{self.path.name} was not written: the sound ends before the first frame.")
         chapters = self._tagging.source.chapters if self._tagging.source else ()
-        self._sink.finish(self._end, moved_chapters(chapters, self._tagging.start, self._end))
+        sink.finish(self._end, moved_chapters(chapters, self._tagging.start, self._end))
         if self._cut:
             self._notes.append(f"{self._cut} frames after the end of the sound were left out.")
         if isinstance(self._placement, RoundedTo) and self._placement.was_needed:
             tick = self._placement.time_base
             self._notes.append(f"Time stamps were rounded to 1/{tick.denominator} s, the finest this format has.")
-        notes = (*self._plan.notes, *self._notes, *self._sink.notes)
+        notes = (*self._plan.notes, *self._notes, *sink.notes)
         self._sink = None
         return Written(self.path, self._plan.fit.size, self._frames, self._end, self._plan.pixel_format, notes)
 
@@ -141,7 +155,13 @@ class Writer:
         self._converter = Converter(self._plan.pixel_format, self._plan.colour, self._plan.fit)
         rate = self._nominal_rate(pts)
         self._round_times(rate)
+        if self._cadence.rate is not None and self._cadence.mode == "change speed" and self._has_sound:
+            self._notes.append("The pictures run at another speed now; the sound keeps its own.")
         self._sink = self._make_sink(rate)
+
+    @property
+    def _has_sound(self) -> bool:
+        return bool(self._sound.tracks) or self._sound.samples is not None
 
     def _make_sink(self, rate: Fraction) -> Sink:
         plan, clock = self._plan, self._placement.time_base
@@ -149,7 +169,7 @@ class Writer:
         container = self._line.container
         tags, lost = container_tags(self._tagging, container)
         if container is PNG_FOLDER:
-            return PictureFolder(self.path, spec, self._tagging.workflow)
+            return PictureFolder(self.path, spec, self._tagging.workflow, self._has_sound)
         self._notes += lost
         loops = {"loop": str(self._encoding.loop_count)} if self._line.name in ROUNDED else {}
         muxer = Muxer(self.path, container, tags, loops)
@@ -218,6 +238,7 @@ class Writer:
 class Source:
     """What a reader knows, as a writer wants it."""
 
+    time_base: Fraction
     picture: Picture
     sound: Sound
     tagging: Tagging
@@ -230,6 +251,7 @@ def _as_source(reader: Any) -> Source | None:
         return None
     start = Fraction(getattr(reader, "start", 0))
     return Source(
+        reader.time_base,
         Picture(reader.colour, reader.sample_aspect, reader.rate),
         Sound(info.path, info.audio, info.start + start),
         Tagging(info, start, info.workflow),
@@ -241,9 +263,11 @@ def _check_target(path: Path, line: Format) -> None:
     if path.suffix.lower() != wanted and line.container is not PNG_FOLDER:
         raise WriteFailed(f"{path.name} does not fit {line.name}: the name must end in {wanted}.")
     if not path.parent.is_dir():
-        raise WriteFailed(f"{path.name} could not be written: the folder {path.parent} does not exist. Create it first.")
+        raise WriteFailed(f"{path.name} could not be written: the folder {path.parent} does not exist.")
     if path.is_dir() and line.container is not PNG_FOLDER:
         raise WriteFailed(f"{path} is a folder; give the name of a file.")
+    if line.container is PNG_FOLDER and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise WriteFailed(f"{path} exists already; give the name of a new folder for the pictures.")
 
 
 def _check_batch(frames: np.ndarray, pts: np.ndarray, alpha: np.ndarray | None) -> None:
@@ -251,5 +275,10 @@ def _check_batch(frames: np.ndarray, pts: np.ndarray, alpha: np.ndarray | None) 
         raise WriteFailed(f"Frames must be uint8 or uint16 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}.")
     if len(pts) != len(frames):
         raise WriteFailed(f"{len(frames)} frames came with {len(pts)} time stamps.")
+    if len(pts) > 1 and (np.diff(pts) <= 0).any():
+        place = int(np.argmax(np.diff(pts) <= 0))
+        raise WriteFailed(f"Time stamps must rise: {pts[place + 1]} follows {pts[place]}.")
     if alpha is not None and (alpha.shape != frames.shape[:3] or alpha.dtype != frames.dtype):
-        raise WriteFailed(f"Alpha must be {frames.dtype} {list(frames.shape[:3])}, got {alpha.dtype} {list(alpha.shape)}.")
+        raise WriteFailed(
+            f"Alpha must be {frames.dtype} {list(frames.shape[:3])}, got {alpha.dtype} {list(alpha.shape)}."
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from seedvr2_anywhere.media.description import AudioTrack
 
 RATE = 48000
-CLICK_EVERY = 12000  # samples
+CLICK_EVERY = 12000  # samples at RATE
 FILM_TICK = Fraction(1, 24000)
 
 
@@ -38,10 +38,10 @@ def batches(frames: np.ndarray, pts: np.ndarray, size: int = 7) -> Iterator[tupl
 
 
 def clicks(samples: int, channels: int, rate: int = RATE) -> np.ndarray:
-    """float32 [C, N]: a quiet tone with a loud burst every CLICK_EVERY samples; channel c has its own pitch."""
+    """float32 [C, N]: a quiet tone with a loud burst every quarter second; channel c has its own pitch."""
     time = np.arange(samples) / rate
     tone = np.stack([0.02 * np.sin(2 * np.pi * 220 * (channel + 1) * time) for channel in range(channels)])
-    inside = np.arange(samples) % CLICK_EVERY < 48
+    inside = np.arange(samples) % (rate // 4) < rate // 1000
     tone[:, inside] = 0.8 * np.sign(np.sin(2 * np.pi * 2000 * time[inside]))
     return tone.astype(np.float32)
 
@@ -69,7 +69,9 @@ def write_sound(path: Path, codec: str, *, seconds: float = 4, layout: str = "st
                 output.mux(pictures.encode(frame))
             output.mux(pictures.encode(None))
         for stream in streams:
-            _encode_sound(output, stream, clicks(int(seconds * rate), stream.codec_context.layout.nb_channels, rate), layout)
+            _encode_sound(
+                output, stream, clicks(int(seconds * rate), stream.codec_context.layout.nb_channels, rate), layout
+            )
     return path
 
 
@@ -134,7 +136,7 @@ def ffmpeg_frames(path: Path, pixel_format: str = "rgb24", filters: str = "null"
 def click_times(sound: np.ndarray, rate: int = RATE) -> np.ndarray:
     """Where bursts begin, in seconds."""
     loud = np.abs(sound[0]) > 0.35
-    starts = np.flatnonzero(loud & ~np.concatenate([[False] * 1, loud[:-1]]))
+    starts = np.flatnonzero(loud & ~np.concatenate([[False], loud[:-1]]))
     return starts[np.concatenate([[True], np.diff(starts) > CLICK_EVERY // 2])] / rate if len(starts) else starts / rate
 
 

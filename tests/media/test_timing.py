@@ -199,6 +199,12 @@ def test_forced_rate_keeps_the_length_and_shows_the_nearest_frame(rate, seed):
         assert tick / exact <= shown_until + 1 / (2 * exact)
 
 
+def test_a_damaged_stamp_does_not_fill_years_at_a_forced_rate():
+    ticks = [0, 40, 80, 10**12, 10**12 + 40, 10**12 + 80]
+    result = chosen(ticks, Selection(force_rate=25))
+    assert len(result) == 2 + 600 * 25 + 3 and [tick for _, tick in result] == list(range(len(result)))
+
+
 def test_neighbouring_windows_share_no_frame_and_lose_none():
     ticks = np.cumsum(np.random.default_rng(5).integers(1, 90, 200)).tolist()
     cuts = [0, 0.333, 1.0005, 2.7, 3.14159, 6, 20]
@@ -239,6 +245,20 @@ def test_windows_by_seeking_equal_a_cut_of_the_whole(tmp_path, name):
         assert numbers_of(frames) == numbers_of(whole[wanted]), start
         assert reader.start == stamps[wanted][0] * info.time_base
         assert np.array_equal(pts, stamps[wanted] - stamps[wanted][0])
+
+
+@pytest.mark.parametrize("name", ["still.mp4", "still.mkv"])
+def test_the_last_frame_lasts_until_the_stream_ends(tmp_path, name):
+    """A phone's recording ends with a long frame; the packets' own lengths belong to other frames."""
+    stamps = [0, 40, 90, 130, 700, 740, 790]
+    path = write_clip(tmp_path / name, Clip(numbered(7), stamps=stamps, time_base=Fraction(1, 1000), options=B_FRAMES))
+    stream_end = media.probe(path).duration
+    reader = media.read(path)
+    _, pts = read_all(reader)
+    assert reader.losses == [] and reader.end == stream_end > pts[-1] * reader.time_base
+    reader = media.read(path, Selection(cap=4))
+    read_all(reader)
+    assert reader.end == Fraction(700, 1000)
 
 
 def test_start_is_known_before_and_end_after_reading(tmp_path):

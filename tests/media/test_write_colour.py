@@ -89,7 +89,11 @@ def test_hdr_keeps_its_tags_and_code_values(tmp_path, name, transfer, tag):
     written = write(path, batches(card(np.uint16), np.arange(3) * 1000), time_base=FILM_TICK,
                     encoding=Encoding(name, quality="near lossless"), picture=Picture(colour))  # fmt: skip
     stream = ffprobe(path)["streams"][0]
-    assert [stream.get(key) for key in ("color_space", "color_primaries", "color_transfer")] == ["bt2020nc", "bt2020", tag]
+    assert [stream.get(key) for key in ("color_space", "color_primaries", "color_transfer")] == [
+        "bt2020nc",
+        "bt2020",
+        tag,
+    ]
     assert "10" in written.pixel_format
     back = np.concatenate([batch[0] for batch in read(path)])
     error = np.abs(centres(back[0]) / 257 - PATCHES)
@@ -120,8 +124,15 @@ def test_a_card_read_and_written_stays_within_three_steps(tmp_path, matrix, rang
 
 
 # ProRes has no lossless end: its profile sets how much of the finest texture goes
-@pytest.mark.parametrize(("name", "suffix", "share"), [("MP4 H.264", ".mp4", 99), ("MP4 H.265", ".mp4", 99),
-                                                       ("MOV ProRes", ".mov", 95), ("MKV FFV1", ".mkv", 100)])  # fmt: skip
+GENERATIONS = [
+    ("MP4 H.264", ".mp4", 99),
+    ("MP4 H.265", ".mp4", 99),
+    ("MOV ProRes", ".mov", 95),
+    ("MKV FFV1", ".mkv", 100),
+]
+
+
+@pytest.mark.parametrize(("name", "suffix", "share"), GENERATIONS)
 def test_eight_generations_do_not_drift(tmp_path, name, suffix, share):
     first = tmp_path / f"generation0{suffix}"
     original = np.concatenate([card(), natural(3)])
@@ -230,7 +241,9 @@ def _source_card(path: Path, matrix: str | None, range_: str, bits: int) -> Path
     luma = rgb @ [kr, 1 - kr - kb, kb]
     chroma = [(rgb[..., 2] - luma) / (2 * (1 - kb)), (rgb[..., 0] - luma) / (2 * (1 - kr))]
     top = 2**bits - 1
-    low, luma_span, chroma_span = (0, top, top) if range_ == "full" else (16 << bits - 8, 219 << bits - 8, 224 << bits - 8)
+    low, luma_span, chroma_span = (
+        (0, top, top) if range_ == "full" else (16 << bits - 8, 219 << bits - 8, 224 << bits - 8)
+    )
     planes = [low + luma_span * luma] + [(1 << bits - 1) + chroma_span * plane for plane in chroma]
     frame = av.VideoFrame(luma.shape[1], luma.shape[0], "yuv444p" if bits == 8 else "yuv444p10le")
     for plane, values in zip(frame.planes, planes, strict=True):

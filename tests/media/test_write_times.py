@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from made_clips import FILM_TICK, batches, ffmpeg_frames, ffprobe, moving, probed_pts
+from made_clips import batches, ffmpeg_frames, ffprobe, moving, probed_pts
 from PIL import Image
 from seedvr2_anywhere.media.cadence import AtConstantRate, DecodingClock, RoundedTo, Showing, placement_for
 from seedvr2_anywhere.media.description import WriteFailed
@@ -57,7 +57,7 @@ def test_a_clip_read_and_written_keeps_its_stamps(tmp_path, clock):
     write(source, batches(moving(60, 48, 64), pts), time_base=tick)
     write(path, read(source))
     assert probed_pts(path) == probed_pts(source)
-    assert clock == "phone, variable" or _ends(path) == _ends(source)
+    assert _ends(path) == _ends(source)
 
 
 def test_the_last_frame_lasts_as_long_as_it_is_told_to(tmp_path):

@@ -106,7 +106,7 @@ def _checked_name(name: str) -> str:
 def _public(address: str) -> str:
     """The address when RunComfy can be given it: plain public https."""
     try:
-        net.check_url(address, net.Rules(ports=frozenset(range(1, 65536))))
+        net.check_fetchable(address, net.Rules(ports=net.ALL_PORTS))
     except net.Refused as error:
         raise OutsideLimits(f"RunComfy could not fetch from your storage. {error} Nothing was submitted.") from None
     return address

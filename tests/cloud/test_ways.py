@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors, storage
+from seedvr2_anywhere.cloud.answers import Price
+from seedvr2_anywhere.cloud.journal import Journal
 
 ADDRESS = "https://clips.example/holiday.mp4?sig=a%2Bb"
 
@@ -95,6 +98,32 @@ def test_a_storage_that_fails_submits_nothing(desk):
     desk.storage = Shelf(fails=True)
     desk.fails(errors.OutsideLimits, "Nothing was submitted", ways=("storage",))
     assert (desk.posts, desk.states()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://clips.example/a.mp4",
+        "https://192.168.1.5/a.mp4",
+        "https://localhost.localdomain/a.mp4",
+        "https://user:word@clips.example/a.mp4",
+        "file:///etc/passwd",
+        "https://clips.example\\@10.0.0.1/a.mp4",
+    ],
+)
+def test_a_link_runcomfy_cannot_fetch_is_refused_before_anything_is_sent(desk, monkeypatch, address):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **_: [(2, 1, 6, "", ("192.168.1.5", port))])
+    desk.fails(errors.OutsideLimits, "could not fetch", "Nothing was sent", address=address)
+    assert (desk.posts, desk.service.calls) == (0, [])
+
+
+def test_price_and_balance_are_told_when_there_are_any(desk, servers):
+    client = desk.doors(Journal(desk.folder / "journal.db")).client
+    assert (client.price(), client.balance()) == (Price(0.25, "output"), 12.5)
+    desk.service.plan("price", servers.answer(404, {}))
+    desk.service.plan("balance", servers.answer(404, {}))
+    assert (client.price(), client.balance()) == (None, None)
+    assert desk.posts == 0
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ OPEN = (INTENDED, SUBMITTED, DONE, UNKNOWN, LOST)  # these stand in the way of a
 MAY_COST = (INTENDED, SUBMITTED, DONE, UNKNOWN, LOST, REPLACED, FAILED, CANCELLED)
 SHORT_ID = 6  # letters of the id shown to the user
 WAIT_FOR_OTHERS_S = 10.0  # for another process's write
+OTHERS_POLL_S = 0.02
 DAY_S = 86_400.0
 
 
@@ -78,12 +79,12 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._mark_alive()
             try:
-                self._create()
+                self._create_patiently()
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError) and "no such column" not in str(error):
                     raise  # busy, full or read-only is no damage
                 self._move_aside()
-                self._create()
+                self._create_patiently()
         return self
 
     def close(self) -> None:
@@ -186,6 +187,17 @@ class Journal:
 
     def _is_being_sent(self, record: Record) -> bool:
         return record.id in self._sending if record.owner == self.owner else self.is_alive(record.owner)
+
+    def _create_patiently(self) -> None:
+        # while another process turns the new file to WAL, SQLite answers "locked" at once instead of waiting
+        end = time.monotonic() + WAIT_FOR_OTHERS_S
+        while True:
+            try:
+                return self._create()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(OTHERS_POLL_S)
 
     def _create(self) -> None:
         types = {

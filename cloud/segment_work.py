@@ -94,15 +94,17 @@ def _known(run: Run, segment: Segment) -> Record | None:
 
 
 def _blocked_text(found: Record) -> str:
-    name = f"request {found.remote_id}" if found.remote_id else "its request"
-    what = (
-        f"{name} was sent and never answered, so it may be running and charged"
-        if found.state == UNKNOWN
-        else f"{name} was accepted, but its result cannot be had ({found.message or 'gone'})"
-    )
+    """Why a segment is not paid again by itself, for a record that stands in the way."""
+    if found.state == UNKNOWN:
+        return f"An earlier request for it was sent and never answered. {_consent_text(found)}"
+    return f"{found.message or 'Its result is gone.'} {_consent_text(found)}"
+
+
+def _consent_text(found: Record) -> str:
+    charged = "It may be running and charged" if found.state == UNKNOWN else "It was accepted and may have been charged"
     return (
-        f"{what}. It is not paid again by itself. Look at your generations on RunComfy; "
-        f"to pay for it once more, type {found.short_id} into resubmit and run again."
+        f"{charged}, and is not paid again by itself. Look at your generations on RunComfy; to pay for it once more, "
+        f"type {found.short_id} into resubmit and run again."
     )
 
 
@@ -156,7 +158,7 @@ def _post(run: Run, segment: Segment, record: Record, clip: Clip) -> str:
     except BaseException as error:
         unknown = _put_down(run, record, state=UNKNOWN, message=str(error))
         _paid(run, segment, record)
-        raise OutcomeUnknown(f"{error} {_blocked_text(unknown)}") from None
+        raise OutcomeUnknown(f"{error} {_consent_text(unknown)}") from None
     finally:
         run.posting.clear()
     _paid(run, segment, record)
@@ -278,7 +280,7 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
     except (Failed, CancelledRemotely, Lost) as error:
         ends = {Failed: FAILED, CancelledRemotely: CANCELLED, Lost: LOST}
         ended = _put_down(run, record, state=ends[type(error)], message=str(error))
-        raise Lost(f"{error} {_blocked_text(ended)}") if isinstance(error, Lost) else error from None
+        raise Lost(f"{error} {_consent_text(ended)}") if isinstance(error, Lost) else error from None
     _put_down(run, record, state=DONE, remote_id=request_id, output=path.name)
     return path
 

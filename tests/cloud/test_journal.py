@@ -119,6 +119,25 @@ def test_many_threads_intend_one_key_once(tmp_path):
     assert len(books[0].records()) == 1
 
 
+def test_many_threads_may_make_the_journal_at_the_same_moment(tmp_path):
+    for attempt in range(40):
+        troubles, start = [], threading.Barrier(4)
+
+        def work(path, start=start, troubles=troubles):
+            start.wait()
+            try:
+                Journal(path).open().close()
+            except errors.NotSubmitted as error:
+                troubles.append(str(error))
+
+        threads = [threading.Thread(target=work, args=(tmp_path / f"{attempt}.db",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert troubles == []
+
+
 def test_closing_leaves_no_lock_file_and_the_journal_readable(tmp_path):
     book = Journal(tmp_path / "journal.db").open()
     intend(book, state=journal.DONE)

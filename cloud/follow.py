@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .answers import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, UNCLEAR, Result
+from .answers import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, UNCLEAR, Result, sentence
 from .client import Client
 from .errors import (
     BadToken,

@@ -7,6 +7,7 @@ get them from their rate. Broadcast and DVD streams that restart their clock are
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class FrameDecoder:
     """Frames of a clip's video stream. `losses` and `notes` fill while frames are taken."""
 
     def __init__(self, path: Path, info: MediaInfo) -> None:
+        self.stop = threading.Event()  # set from another thread, ends the frames at the next packet
         self.losses: list[Loss] = []
         self.notes: list[str] = []
         self._path, self._info = path, info
@@ -165,7 +167,7 @@ class FrameDecoder:
         continuity = Continuity() if container.format.name in RESTARTING_CONTAINERS else None
         streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
         packets = container.demux(*streams)
-        while True:
+        while not self.stop.is_set():
             try:
                 packet = next(packets)
             except StopIteration:
@@ -269,7 +271,9 @@ def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:
         context.extradata = stream.codec_context.extradata
     pixels = max(1, stream.width * stream.height)
     affordable = max(1, THREAD_MEMORY // (pixels * BYTES_PER_PIXEL))
-    context.thread_count = min(threads or os.cpu_count() or 1, affordable, MAX_THREADS)
+    # as many frames in flight as keep all cores busy while the caller converts one
+    wanted = threads or (os.cpu_count() or 1) + 2
+    context.thread_count = min(wanted, affordable, MAX_THREADS)
     context.thread_type = "AUTO"
     context.options = {"max_pixels": str(MAX_PIXELS)}
     return context  # pyright: ignore[reportReturnType]

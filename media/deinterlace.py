@@ -32,6 +32,7 @@ PROGRESSIVE_CODECS = frozenset({"vp8", "vp9", "av1", "gif", "apng", "png", "webp
 MOTION = 1.05
 # own weave against the better of the neighbours': at most this share in progressive, at least this in interlaced
 PROGRESSIVE_SHARE, INTERLACED_SHARE = 0.85, 0.92
+CLEARLY_PROGRESSIVE = 0.62  # whatever the neighbours say: vertical movement makes them differ in progressive video too
 # the worse neighbour's combing over the better one's: equal in progressive pictures, up to three times in interlaced
 ORDER, CLEAR_ORDER = 1.04, 1.2
 FLOOR = 0.05  # grey levels: flat pictures must not divide by nothing
@@ -67,6 +68,13 @@ def detect_scan(runs: Sequence[Sequence[np.ndarray]], flagged: bool, flagged_top
     # a flag makes little evidence enough, its absence asks for more
     is_interlaced = combed >= (1 - MAJORITY if flagged else MAJORITY)
     return ScanFinding("interlaced" if is_interlaced else "progressive", top_first)
+
+
+def is_clearly_progressive(run: Sequence[np.ndarray]) -> bool:
+    """True when most frames of a run move and all that do are whole."""
+    looks = _looks(run)
+    moving = [look for look in looks if look != "still"]
+    return len(moving) > len(looks) / 2 and set(moving) == {"progressive"}
 
 
 def luma(frame: av.VideoFrame, columns: int) -> np.ndarray | None:
@@ -170,6 +178,8 @@ def _look(now: np.ndarray, after: np.ndarray) -> Look:
     if max(own, late_top, late_bottom) <= least * MOTION:
         return "still"
     neighbour, order = min(late_top, late_bottom), max(late_top, late_bottom) / min(late_top, late_bottom)
+    if own < neighbour * CLEARLY_PROGRESSIVE:
+        return "progressive"
     if order < CLEAR_ORDER:
         if own < neighbour * PROGRESSIVE_SHARE:
             return "progressive"

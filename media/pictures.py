@@ -28,6 +28,7 @@ from .timing import measure_timing
 SIGNATURES = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 BITMAP = re.compile(rb"^BM.{4}\0\0\0\0", re.DOTALL)
 WEBP = re.compile(rb"^RIFF.{4}WEBP", re.DOTALL)
+MOTION_JPEG = (".mjpeg", ".mjpg", ".mjp")
 FOLDER_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 FOLDER_RATE = Fraction(24)  # a folder says nothing; film's rate, as image sequences are usually meant
 STILL_RATE = Fraction(1)
@@ -54,7 +55,9 @@ class _Pace:
 
 
 def is_picture(path: Path) -> bool:
-    """True for files that begin like an image Pillow reads."""
+    """True for files that begin like an image Pillow reads; a stream of JPEGs does too and is told by its name."""
+    if path.suffix.lower() in MOTION_JPEG:
+        return False
     with path.open("rb") as file:
         head = file.read(16)
     return head.startswith(SIGNATURES) or bool(BITMAP.match(head) or WEBP.match(head))

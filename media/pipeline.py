@@ -71,6 +71,12 @@ class Pipeline:
         self.skipped = 0  # ticks of the result from there to the first delivered frame
         self.end: Fraction | None = None  # of the last delivered frame, seconds on the clock of the result's pts
 
+    def stop(self) -> None:
+        """End the frames soon, also where many are passed over undelivered; for another thread to call."""
+        for source in (self.source, self.opacity):
+            if isinstance(source, FrameDecoder):
+                source.stop.set()
+
     @property
     def time_base(self) -> Fraction:
         """Of the pts delivered."""

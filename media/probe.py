@@ -20,7 +20,7 @@ from av.sidedata.sidedata import SideData
 from . import deinterlace, dolby_vision
 from .colour import ColourTags, bit_depth, decide_colour, has_alpha
 from .decode import TIME_UNIT, UNTIMED_CONTAINERS, states_own_length
-from .description import AudioTrack, Chapter, MediaInfo, NoVideo, SubtitleTrack, UnreadableFile, Unsupported
+from .description import AudioTrack, Chapter, MediaInfo, NoVideo, SubtitleTrack, Unsupported
 from .opacity import is_labelled
 from .pictures import is_picture, probe_picture
 from .sampling import Look, look_at, sample_stamps
@@ -76,12 +76,10 @@ def _probe_video(path: Path) -> MediaInfo:
         check_size(stream.width, stream.height, path.name)
         refuse_dolby_vision(path, container, stream)
         runs, counted = sample_stamps(container, stream)
-        index = stream.index  # a stream must not be asked anything once its container is closed
-    look = look_at(path, index)
-    if look.first is None:
-        raise UnreadableFile(f"{path.name}: no picture of it can be decoded. Fetch it again or repair it.")
-    with open_container(path) as container:
-        return _describe(path, container, video_stream(container, path.name), look, runs, counted)
+    with open_container(path) as container:  # again: not every container finds its beginning by seeking
+        stream = video_stream(container, path.name)
+        look = look_at(path, container, stream)
+        return _describe(path, container, stream, look, runs, counted)
 
 
 def refuse_dolby_vision(path: Path, container: av.container.InputContainer,
@@ -103,8 +101,7 @@ def refuse_dolby_vision(path: Path, container: av.container.InputContainer,
 
 def _describe(path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream, look: Look,
               runs: list[list[int]], counted: int | None) -> MediaInfo:  # fmt: skip
-    frame, context = look.first, stream.codec_context
-    assert frame is not None
+    frame, context = look.frame, stream.codec_context
     notes: list[str] = []
     base = stream.time_base or TIME_UNIT
     turn, is_mirrored = _orientation(frame, notes)

@@ -64,7 +64,9 @@ class Reader:
         self.close()
 
     def __del__(self) -> None:
-        self._stop.set()  # the thread holds the pipeline, not the reader, and ends by itself
+        # the thread holds the pipeline, not the reader, and ends by itself
+        self._stop.set()
+        self._pipeline.stop()
 
     @property
     def info(self) -> MediaInfo:
@@ -131,6 +133,7 @@ class Reader:
     def close(self) -> None:
         """Stop decoding and wait for the thread to end."""
         self._stop.set()
+        self._pipeline.stop()
         self._is_over = True
         if self._thread is not None:
             self._thread.join()
@@ -142,7 +145,7 @@ class Reader:
             arguments = (self._pipeline, self._per_batch, self._queue, self._stop)
             self._thread = threading.Thread(target=_produce, args=arguments, name="media-read", daemon=True)
             self._thread.start()
-        item = self._queue.get()
+        item = self._next_message()
         if isinstance(item, tuple):
             self._taken += len(item[0])
             return item
@@ -150,9 +153,18 @@ class Reader:
         self._thread.join()
         if item is not None:
             raise item
-        if not self._taken:
+        if not self._taken and not self._stop.is_set():
             raise self._nothing()
         return None
+
+    def _next_message(self) -> Message:
+        """What the thread says next; the end where the reader was closed meanwhile."""
+        while True:
+            try:
+                return self._queue.get(timeout=WAIT)
+            except queue.Empty:
+                if self._stop.is_set():
+                    return None
 
     def _nothing(self) -> BadSelection | UnreadableFile:
         selection, info = self._pipeline.selection, self.info

@@ -26,6 +26,8 @@ from .timing import Continuity
 
 TOLERANCE = Fraction(1, 1000)  # a track that starts this close to the window needs no cut
 SEEK_MARGIN = 2  # seconds before the window where reading starts
+LEAD = 10  # seconds one track may be read ahead of another: what is read waits in memory
+NEVER = Fraction(10**9)
 MICROSECONDS = 1_000_000
 
 
@@ -177,9 +179,9 @@ class Companions:
                 track.take(packet)
 
     def _reached(self) -> Fraction:
-        """Up to where all tracks have been read; text alone never holds reading back."""
-        tracks = [track for index, track in (self._audio or self._texts).items() if index >= 0]
-        return min((track.reached for track in tracks), default=Fraction(10**9))
+        """Up to where all tracks have been read; text alone, or a track that ended early, never holds reading back."""
+        reached = [track.reached for index, track in (self._audio or self._texts).items() if index >= 0]
+        return max(min(reached), max(reached) - LEAD) if reached else NEVER
 
     def _next(self) -> av.Packet | None:
         try:

@@ -16,7 +16,8 @@ from av.video.stream import VideoStream
 
 from . import deinterlace
 from .decode import UNTIMED_CONTAINERS, make_decoder
-from .source import open_container, unreadable
+from .description import UnreadableFile
+from .source import unreadable
 
 HEAD_PACKETS = 300  # whose stamps tell the rate
 LATER_PACKETS = 60  # and whether it holds further on
@@ -39,6 +40,12 @@ class Look:
     first: av.VideoFrame | None = None
     flagged: bool = False
     top_first: bool = True
+
+    @property
+    def frame(self) -> av.VideoFrame:
+        """The first one."""
+        assert self.first is not None
+        return self.first
 
 
 def sample_stamps(container: av.container.InputContainer,
@@ -82,27 +89,34 @@ def _stamps(container: av.container.InputContainer, stream: VideoStream,
     return ticks, False
 
 
-def look_at(path: Path, index: int) -> Look:
-    """Decode a few frames at the beginning and, where fields are possible, further on."""
+def look_at(path: Path, container: av.container.InputContainer, stream: VideoStream) -> Look:
+    """Decode a few frames at the beginning and, where that leaves doubt about fields, further on.
+
+    Raises UnreadableFile when nothing decodes.
+    """
     look = Look()
-    with open_container(path) as container:
-        stream = container.streams[index]
-        assert isinstance(stream, VideoStream)
-        may_be_interlaced = _may_be_interlaced(stream)
-        decoder = make_decoder(stream, LOOK_THREADS)
-        try:
-            _look_here(container, stream, decoder, look, LOOK_FRAMES if may_be_interlaced else 2)
-            length = (stream.duration or 0) * (stream.time_base or 0)
-            if not may_be_interlaced or length < LONG_ENOUGH or container.format.name in UNTIMED_CONTAINERS:
-                return look
-            for place in PLACES:
-                container.seek((stream.start_time or 0) + round(place * (stream.duration or 0)), stream=stream)
-                decoder.flush_buffers()
-                _look_here(container, stream, decoder, look, LOOK_FRAMES)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            if look.first is None:
-                raise unreadable(path, error) from error
+    decoder = make_decoder(stream, LOOK_THREADS)
+    may_be_interlaced = _may_be_interlaced(stream)
+    try:
+        _look_here(container, stream, decoder, look, LOOK_FRAMES if may_be_interlaced else 2)
+        for place in PLACES if may_be_interlaced and _is_doubtful(look, container, stream) else ():
+            container.seek((stream.start_time or 0) + round(place * (stream.duration or 0)), stream=stream)
+            decoder.flush_buffers()
+            _look_here(container, stream, decoder, look, LOOK_FRAMES)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if look.first is None:
+            raise unreadable(path, error) from error
+    if look.first is None:
+        raise UnreadableFile(f"{path.name}: no picture of it can be decoded. Fetch it again or repair it.")
     return look
+
+
+def _is_doubtful(look: Look, container: av.container.InputContainer, stream: VideoStream) -> bool:
+    """True when more of the clip should be seen: unless it is short, or neither flagged nor looking interlaced."""
+    length = (stream.duration or 0) * (stream.time_base or 0)
+    if length < LONG_ENOUGH or container.format.name in UNTIMED_CONTAINERS:
+        return False
+    return look.flagged or not deinterlace.is_clearly_progressive(look.runs[0])
 
 
 def _look_here(container: av.container.InputContainer, stream: VideoStream, decoder: VideoCodecContext, look: Look,
@@ -114,7 +128,7 @@ def _look_here(container: av.container.InputContainer, stream: VideoStream, deco
         if not look.runs and frame.pts is not None:
             look.ticks.append(frame.pts)
         look.flagged |= frame.interlaced_frame
-        lines = deinterlace.luma(frame, LOOK_COLUMNS)
+        lines = deinterlace.luma(frame, LOOK_COLUMNS) if count == LOOK_FRAMES else None
         if lines is not None and (not run or lines.shape == run[0].shape):
             run.append(lines)
         if seen == count:

@@ -39,6 +39,12 @@ def pulled_down(size, count=COUNT, top_first=True):
     return [woven(films[a], films[b]) if top_first else woven(films[b], films[a]) for a, b in pairs]
 
 
+def scrolled(size, count=COUNT):
+    """Whole frames that move up and sideways, as credits do: their fields are no mirror images in time."""
+    picture = texture(*size)
+    return [np.roll(moved(picture, index), -3 * index, axis=0) for index in range(count)]
+
+
 def progressive(size, count=COUNT):
     picture = texture(*size)
     return [moved(picture, index) for index in range(count)]
@@ -62,6 +68,7 @@ CASES = {
     "pulldown unflagged": (pulled_down, {}, NTSC_SIZE, NTSC, X264, "libx264", "film", True),
     "progressive": (progressive, {}, NTSC_SIZE, NTSC, X264, "libx264", "progressive", None),
     "progressive flagged": (progressive, {}, PAL_SIZE, Fraction(25), MPEG2, "mpeg2video", "progressive", None),
+    "scrolled": (scrolled, {}, PAL_SIZE, Fraction(25), X264, "libx264", "progressive", None),
     "progressive HD": (progressive, {"count": 20}, HD_SIZE, Fraction(24), X264, "libx264", "progressive",
                        None),
 }  # fmt: skip

@@ -256,6 +256,19 @@ def test_leaving_early_ends_the_thread(tmp_path):
     assert threading.active_count() == before
 
 
+def test_closing_does_not_wait_for_frames_that_are_passed_over(tmp_path):
+    one = write_clip(tmp_path / "one.mp4", Clip(numbered(25, 320, 240), options={**FAST, "g": "25"}))
+    path = looped(one, tmp_path / "film.mp4", 2000)
+    reader = media.read(path, media.Selection(skip=49_000))
+    waiting = threading.Thread(target=lambda: next(reader, None), daemon=True)
+    waiting.start()
+    time.sleep(0.3)
+    start = time.monotonic()
+    reader.close()
+    waiting.join(5)
+    assert time.monotonic() - start < 1 and not waiting.is_alive()
+
+
 def test_batches_are_owned_by_the_caller(tmp_path):
     """A batch kept is not overwritten by those that follow."""
     path = write_clip(tmp_path / "clip.mp4", Clip(numbered(60), options=FAST))

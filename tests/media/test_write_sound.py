@@ -23,8 +23,11 @@ from made_clips import (
     tracks_of,
     write_sound,
 )
+from seedvr2_anywhere.media.muxing import Muxer
 from seedvr2_anywhere.media.output import Cadence, Encoding, Samples, Sound
+from seedvr2_anywhere.media.presets import MKV
 from seedvr2_anywhere.media.read import read
+from seedvr2_anywhere.media.remux import Companions
 from seedvr2_anywhere.media.selection import Selection
 from seedvr2_anywhere.media.soundtrack import nearest_rate
 from seedvr2_anywhere.media.write import write
@@ -158,6 +161,25 @@ def test_sound_from_memory_keeps_its_channels_and_time(tmp_path, rate, channels,
     shared = min(len(found), len(wanted))
     assert shared >= len(wanted) - 1
     assert np.abs(found[:shared] - wanted[:shared]).max() <= OFFSET
+
+
+def test_a_track_that_ends_early_does_not_make_the_others_wait_in_memory(tmp_path):
+    """The second track goes on for a minute after the first has ended."""
+    source = tmp_path / "uneven.mkv"
+    with av.open(str(source), "w") as output:
+        streams = [output.add_stream("pcm_s16le", rate=8000) for _ in range(2)]
+        for start in range(0, 60 * 8000, 800):
+            for stream in streams if start < 8000 else streams[1:]:
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), "s16", "stereo")
+                frame.sample_rate, frame.pts, frame.time_base = 8000, start, Fraction(1, 8000)
+                output.mux(stream.encode(frame))
+    muxer = Muxer(tmp_path / "out.mkv", MKV, {})
+    companions = Companions(muxer, Sound(source, tracks_of(source)), None, None)
+    companions.advance(Fraction(5))
+    ahead = [track.reached for track in companions._audio.values()]
+    companions.close()
+    muxer.abort()
+    assert ahead[0] < 1 and 5 <= ahead[1] <= 16
 
 
 def test_another_speed_of_the_pictures_is_named(tmp_path, sources):

@@ -90,11 +90,12 @@ def complaint(answer: net.Answer, is_submission: bool) -> CloudError | None:
     if code is None and 200 <= answer.status < 300:
         return None
     leading = _leading(code, answer.status)
-    text = _words(body) or f"HTTP {answer.status}"
+    text = sentence(_words(body) or f"HTTP {answer.status}")
+    unpaid = " Not submitted, not charged." if is_submission else ""
     if code in BALANCE_CODES or leading == 402:
-        return NoBalance(f"RunComfy: too little credit. {text} Add credit in your RunComfy account, then run again.")
+        return NoBalance(f"RunComfy: too little credit. {text}{unpaid} Add credit to your account, then run again.")
     if code in TOKEN_CODES or leading == 401 or (leading == 403 and is_submission):
-        return BadToken(f"RunComfy does not accept the token. {text}")
+        return BadToken(f"RunComfy does not accept the token. {text}{unpaid}")
     if leading == 403:
         return OtherAccount(f"This request belongs to another RunComfy account. {text}")
     if leading == 429:
@@ -139,6 +140,11 @@ def money(value: object) -> float | None:
     return float(value) if math.isfinite(value) and 0 <= value <= HIGHEST_COST_USD else None
 
 
+def sentence(text: str) -> str:
+    """The text with a full stop at its end, if it has none."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def _body_or_empty(answer: net.Answer) -> dict:
     try:
         return parse(answer)
@@ -150,7 +156,7 @@ def _error_code(body: Mapping) -> int | None:
     code = body.get("error_code")
     if isinstance(code, str) and code.strip().isdigit():
         code = int(code)
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    return code if isinstance(code, int) and not isinstance(code, bool) and code != 0 else None
 
 
 def _leading(code: int | None, status: int) -> int:

@@ -121,10 +121,13 @@ class Client:
             if isinstance(error, net.Cancelled):
                 raise
             raise NotSubmitted(f"Not submitted, not charged: {error}") from None
+        request_id = _id_of(answer)
+        if request_id:  # whatever else the answer says: a request that has an id is followed, not repeated
+            return request_id
         trouble = self._complaint(answer, is_submission=True)
         if trouble:
             raise BadInput(f"{trouble} {length:,} bytes were sent.") if answer.status == 413 else trouble
-        return _id_of(answer)
+        raise OutcomeUnknown("The request was sent, but RunComfy's answer holds no usable request id.")
 
     def _get(self, path: str) -> dict:
         return parse(self._call("GET", path, patience=self.patience))
@@ -184,14 +187,15 @@ def _checked_id(request_id: str) -> str:
     return request_id
 
 
-def _id_of(answer: net.Answer) -> str:
+def _id_of(answer: net.Answer) -> str | None:
+    """The request id in a 2xx answer, None when there is none that can be used."""
+    if not 200 <= answer.status < 300:
+        return None
     try:
         request_id = parse(answer).get("request_id")
-    except Trouble as error:
-        raise OutcomeUnknown(f"The request was sent. {error}") from None
-    if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
-        raise OutcomeUnknown("The request was sent, but RunComfy's answer holds no usable request id.")
-    return request_id
+    except Trouble:
+        return None
+    return request_id if isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id) else None
 
 
 def _body(values: Mapping[str, object], clip: Clip) -> tuple[Iterator[bytes], int]:

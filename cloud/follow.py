@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .answers import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, UNCLEAR, Result
+from .answers import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, UNCLEAR, Result, sentence
 from .client import Client
 from .errors import (
     BadToken,
@@ -113,7 +113,10 @@ def _judge(memory: _Memory, result: Result, request_id: str, patience: Patience,
     memory.trouble_since, memory.failures, memory.gone = None, 0, 0
     word = result.state.word
     if word == FAILED:
-        raise Failed(f"RunComfy reports that request {request_id} failed. {result.reason or 'No reason was given.'}")
+        reason = sentence(result.reason or "No reason was given")
+        raise Failed(
+            f"RunComfy reports that request {request_id} failed. {reason} It may be charged; running again pays anew."
+        )
     if word == CANCELLED:
         raise CancelledRemotely(f"Request {request_id} was cancelled on RunComfy.{_cost_text(result)}")
     if word == SUCCEEDED and result.urls:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from .. import net
 from .answers import Price
@@ -22,7 +23,12 @@ from .journal import Journal
 from .money import DEFAULT_BUDGET, Budget
 from .plan import Segment
 from .schema import MODEL_ID, Settings, complete
+from .storage import Storage
 
+# how a clip gets to RunComfy: its own public address is the documented way; a data URI is what RunComfy's own nodes
+# send, not proven for this model; storage of the user's comes last, because something of theirs stays there
+Way = Literal["address", "data", "storage"]
+WAYS: tuple[Way, ...] = ("address", "data", "storage")
 POST_GRACE_S = 15.0  # after a stop, to learn the id of a request that is just being sent
 
 
@@ -41,6 +47,7 @@ class Job:
     budget: Budget = DEFAULT_BUDGET
     resubmit: str = ""  # id of the one unknown request the user agrees to pay again
     address: str | None = None  # public address of the whole clip, used when it fits one request
+    ways: tuple[Way, ...] = WAYS  # tried in this order
     patience: Patience = DEFAULT_PATIENCE
     most_result_bytes: int = MOST_RESULT_BYTES
 
@@ -58,6 +65,7 @@ class Doors:
     downloads: net.GuardedSession
     cut: Callable[[Segment], bytes]
     verify: Callable[[Path, Segment], str | None]
+    storage: Storage | None = None
     is_interrupted: Callable[[], bool] = net.never
     report: Callable[[Update], None] = lambda update: None
     clock: Callable[[], float] = time.monotonic
@@ -104,9 +112,11 @@ class Run:
     files: dict[int, Path] = field(default_factory=dict)
     failures: dict[int, Exception] = field(default_factory=dict)
     followed: dict[int, str] = field(default_factory=dict)  # request ids by segment
+    ended: set[int] = field(default_factory=set)  # segments whose request is followed no more
     farewells: dict[int, str] = field(default_factory=dict)  # what became of them at a stop
     costs: dict[int, float | None] = field(default_factory=dict)  # by segment posted in this run: reported cost
     expected: dict[int, float | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     is_price_asked: bool = False
     price: Price | None = None
 
@@ -119,7 +129,7 @@ class Run:
         self.updates.put(Update(segment.index, len(self.segments), text, len(self.files)))
 
     def key(self, segment: Segment) -> str:
-        """Name of the work of a segment: model, source frames, settings; nothing an encoder could change."""
+        """Name of the work of a segment: service, model, source frames, settings; nothing an encoder could change."""
         request = complete(self.values, segment.sent_frames)
-        parts = [MODEL_ID, self.job.source_key, segment.start, segment.stop, sorted(request.items())]
+        parts = [self.client.base, MODEL_ID, self.job.source_key, segment.start, segment.stop, sorted(request.items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

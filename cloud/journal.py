@@ -29,6 +29,7 @@ OPEN = (INTENDED, SUBMITTED, DONE, UNKNOWN, LOST)  # these stand in the way of a
 MAY_COST = (INTENDED, SUBMITTED, DONE, UNKNOWN, LOST, REPLACED, FAILED, CANCELLED)
 SHORT_ID = 6  # letters of the id shown to the user
 WAIT_FOR_OTHERS_S = 10.0  # for another process's write
+OTHERS_POLL_S = 0.02
 DAY_S = 86_400.0
 
 
@@ -69,6 +70,8 @@ class Journal:
         self._now = now
         self.owner = uuid.uuid4().hex
         self._life: IO[bytes] | None = None
+        self._sending: set[str] = set()  # rows whose POST is under way in this process
+        self._is_closing = False
 
     def open(self) -> Journal:
         """Make sure that the journal can be read and written; raises NotSubmitted when it cannot."""
@@ -76,31 +79,45 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._mark_alive()
             try:
-                self._create()
+                self._create_patiently()
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError) and "no such column" not in str(error):
                     raise  # busy, full or read-only is no damage
                 self._move_aside()
-                self._create()
+                self._create_patiently()
         return self
 
     def close(self) -> None:
-        """Say that this process makes no more requests; open rows stay for the next one."""
-        if self._life:
+        """Say that no more requests are made here; open rows stay for the next run.
+
+        While an answer is still awaited, the row stays marked as being sent until `finish` has been called for it.
+        """
+        self._is_closing = True
+        if self._life and not self._sending:
             self._life.close()
             self._life = None
             with contextlib.suppress(OSError):
                 self._life_path(self.owner).unlink()
 
     def intend(self, record: Record) -> Record:
-        """Write a row before its POST, unless an open one for the same key is there: then return that one."""
+        """Write a row before its POST, unless an open one for the same key is there: then return that one.
+
+        Call `finish` once it is written down what became of the POST.
+        """
+        marks = ", ".join("?" for _ in COLUMNS)
         with self._writing() as db:
             found = self._open_row(db, record.key)
             if found:
                 return found
-            marks = ", ".join("?" for _ in COLUMNS)
+            self._sending.add(record.id)
             db.execute(f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({marks})", _values(record))
         return record
+
+    def finish(self, id: str) -> None:
+        """The POST of a row is over, whatever became of it."""
+        self._sending.discard(id)
+        if self._is_closing:
+            self.close()
 
     def new_record(self, account: str, key: str, run: str, label: str, price_usd: float | None) -> Record:
         """A fresh row in state `intended`, not yet written."""
@@ -132,8 +149,6 @@ class Journal:
 
     def is_alive(self, owner: str) -> bool:
         """True while the process that made a row may still answer for it."""
-        if owner == self.owner:
-            return self._life is not None
         path = self._life_path(owner)
         try:
             with path.open("r+b") as file:
@@ -165,10 +180,24 @@ class Journal:
         query = f"SELECT * FROM requests WHERE key = ? AND state IN ({marks}) ORDER BY created DESC, rowid DESC LIMIT 1"
         row = db.execute(query, (key, *OPEN)).fetchone()
         found = _record(row) if row else None
-        if found and found.state == INTENDED and not self.is_alive(found.owner):
+        if found and found.state == INTENDED and not self._is_being_sent(found):
             db.execute("UPDATE requests SET state = ?, updated = ? WHERE id = ?", (UNKNOWN, self._now(), found.id))
             return _record(db.execute("SELECT * FROM requests WHERE id = ?", (found.id,)).fetchone())
         return found
+
+    def _is_being_sent(self, record: Record) -> bool:
+        return record.id in self._sending if record.owner == self.owner else self.is_alive(record.owner)
+
+    def _create_patiently(self) -> None:
+        # while another process turns the new file to WAL, SQLite answers "locked" at once instead of waiting
+        end = time.monotonic() + WAIT_FOR_OTHERS_S
+        while True:
+            try:
+                return self._create()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(OTHERS_POLL_S)
 
     def _create(self) -> None:
         types = {

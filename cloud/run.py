@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .. import net
 from .client import Client
-from .errors import CloudError, Incomplete, Interrupted
+from .errors import CloudError, Incomplete, Interrupted, OutsideLimits
 from .job import Doors, Finished, Job, Run, Update
 from .journal import Journal
 from .money import estimate_text
@@ -36,6 +37,7 @@ def run_hosted(job: Job, doors: Doors) -> Finished:
     values, notes = translate(job.settings, job.rate)
     for segment in segments:
         complete(values, segment.sent_frames)
+    _check_address(job, doors)
     doors.journal.open()
     run = Run(job, doors, doors.client, segments, values)
     run.client = _bound(doors.client, run)
@@ -52,6 +54,16 @@ def estimate(job: Job, client: Client | None) -> str:
     price = client.price() if client else None
     text = estimate_text(segments, price, int(values["34_frame_rate"]))
     return " ".join([f"RunComfy would take {text}", *(f"Translated: {note}." for note in notes)])
+
+
+def _check_address(job: Job, doors: Doors) -> None:
+    if job.address is None:
+        return
+    rules = net.Rules(loopback=doors.downloads.rules.loopback, ports=net.ALL_PORTS)
+    try:
+        net.check_fetchable(job.address, rules)
+    except net.Refused as error:
+        raise OutsideLimits(f"RunComfy could not fetch the clip's link. {error} Nothing was sent.") from None
 
 
 def _bound(client: Client, run: Run) -> Client:
@@ -103,7 +115,7 @@ def _concluded(run: Run, notes: tuple[str, ...]) -> Finished:
     if len(files) < len(run.segments):
         raise Incomplete(_unfinished(run, files, failures), _causes(failures))
     parts = tuple((segment, files[segment.index]) for segment in run.segments)
-    return Finished(parts, notes, posts, sum(reported) if reported else None)
+    return Finished(parts, (*notes, *run.notes), posts, sum(reported) if reported else None)
 
 
 def _causes(failures: Mapping[int, Exception]) -> tuple[CloudError, ...]:

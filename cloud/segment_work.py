@@ -6,11 +6,14 @@ Submissions happen one after the other, in order; following and fetching happens
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from .. import net
 from .client import Clip
 from .errors import (
+    BadInput,
     CancelledRemotely,
     CloudError,
     Failed,
@@ -18,7 +21,6 @@ from .errors import (
     Lost,
     NotSubmitted,
     OutcomeUnknown,
-    OutsideLimits,
 )
 from .fetch import Errand, fetch_result
 from .follow import Look, follow
@@ -26,7 +28,7 @@ from .job import Run
 from .journal import CANCELLED, DAY_S, DONE, FAILED, INTENDED, LOST, NOT_SUBMITTED, SUBMITTED, UNKNOWN, Record
 from .money import Spending, expected_usd, refuse_beyond
 from .plan import Segment
-from .schema import complete
+from .schema import MOST_VIDEO_BYTES, complete
 
 MOST_DATA_BYTES = 32 << 20  # of a clip sent as a data URI: what RunComfy's own nodes allow
 OTHERS_POLL_S = 0.5  # between looks at a request that another run is just sending
@@ -40,6 +42,8 @@ def work_through(run: Run) -> None:
         record = _settled(run, segment, slots)
         if record is None:
             continue
+        with run.lock:
+            run.followed[segment.index] = record.remote_id or ""
         thread = threading.Thread(target=_finish, args=(run, segment, record, slots), name="segment", daemon=True)
         followers.append(thread)
         thread.start()
@@ -84,31 +88,48 @@ def _known(run: Run, segment: Segment) -> Record | None:
         return found
     if run.job.resubmit and journal.replace(key, run.job.resubmit):
         return None
-    raise (OutcomeUnknown if found.state == UNKNOWN else Lost)(_blocked_text(found))
+    if found.state == LOST:
+        return found  # looking for it once more costs nothing
+    raise OutcomeUnknown(_blocked_text(found))
 
 
 def _blocked_text(found: Record) -> str:
-    name = f"request {found.remote_id}" if found.remote_id else "its request"
-    what = (
-        f"{name} was sent and never answered, so it may be running and charged"
-        if found.state == UNKNOWN
-        else f"{name} was accepted, but its result cannot be had ({found.message or 'gone'})"
-    )
+    """Why a segment is not paid again by itself, for a record that stands in the way."""
+    if found.state == UNKNOWN:
+        return f"An earlier request for it was sent and never answered. {_consent_text(found)}"
+    return f"{found.message or 'Its result is gone.'} {_consent_text(found)}"
+
+
+def _consent_text(found: Record) -> str:
+    charged = "It may be running and charged" if found.state == UNKNOWN else "It was accepted and may have been charged"
     return (
-        f"{what}. It is not paid again by itself. Look at your generations on RunComfy; "
-        f"to pay for it once more, type {found.short_id} into resubmit and run again."
+        f"{charged}, and is not paid again by itself. Look at your generations on RunComfy; to pay for it once more, "
+        f"type {found.short_id} into resubmit and run again."
     )
 
 
 def _attached(run: Run, segment: Segment, found: Record) -> Record:
     run.tell(segment, f"picked up request {found.remote_id}, nothing paid again")
-    return found if found.state == SUBMITTED else run.doors.journal.update(found.id, state=SUBMITTED)
+    return _put_down(run, found, state=SUBMITTED) if found.state == DONE else found
 
 
 def _submitted(run: Run, segment: Segment) -> Record:
-    """Pay for a segment: limits, clip, journal, POST, in this order."""
+    """Pay for a segment: limits, clip, then each way of handing it over until RunComfy takes one."""
     expected = _affordable(run, segment)
-    clip = _clip(run, segment)
+    refusals: list[str] = []
+    for clip in _clips(run, segment, refusals):
+        try:
+            return _handed_over(run, segment, clip, expected)
+        except BadInput as error:
+            refusals.append(str(error))
+    raise BadInput(
+        f"{' '.join(refusals)} Not submitted, not charged. Give Load Video a public link to the clip, "
+        "configure storage in the settings, or choose the backend local."
+    )
+
+
+def _handed_over(run: Run, segment: Segment, clip: Clip, expected: float | None) -> Record:
+    """Journal first, then the POST."""
     journal = run.doors.journal
     label = f"{segment.index + 1} of {len(run.segments)}"
     record = journal.new_record(run.client.token.account, run.key(segment), run.id, label, expected)
@@ -118,24 +139,26 @@ def _submitted(run: Run, segment: Segment) -> Record:
         if found is None:
             raise NotSubmitted("Another run took this segment and gave it up. Run again.")
         return _attached(run, segment, found)
-    run.tell(segment, "submitting")
-    request_id = _post(run, segment, record, clip)
-    run.tell(segment, f"submitted as {request_id}")
-    return journal.update(record.id, state=SUBMITTED, remote_id=request_id)
+    try:
+        run.tell(segment, "submitting")
+        request_id = _post(run, segment, record, clip)
+        run.tell(segment, f"submitted as {request_id}")
+        return _put_down(run, record, state=SUBMITTED, remote_id=request_id)
+    finally:
+        journal.finish(record.id)
 
 
 def _post(run: Run, segment: Segment, record: Record, clip: Clip) -> str:
-    journal = run.doors.journal
     run.posting.set()
     try:
         request_id = run.client.submit(complete(run.values, segment.sent_frames), clip)
     except (NotSubmitted, Interrupted, net.Cancelled) as error:
-        journal.update(record.id, state=NOT_SUBMITTED, message=str(error))
+        _put_down(run, record, state=NOT_SUBMITTED, message=str(error))
         raise Interrupted(str(error)) if isinstance(error, net.Cancelled) else error from None
     except BaseException as error:
-        unknown = journal.update(record.id, state=UNKNOWN, message=str(error))
+        unknown = _put_down(run, record, state=UNKNOWN, message=str(error))
         _paid(run, segment, record)
-        raise OutcomeUnknown(f"{error} {_blocked_text(unknown)}") from None
+        raise OutcomeUnknown(f"{error} {_consent_text(unknown)}") from None
     finally:
         run.posting.clear()
     _paid(run, segment, record)
@@ -170,25 +193,42 @@ def _learned(run: Run) -> float | None:
     while True:
         with run.lock:
             reported = [cost for cost in run.costs.values() if cost is not None]
-            is_waiting = any(index not in run.files and index not in run.failures for index in run.costs)
+            is_waiting = any(index in run.followed and index not in run.ended for index in run.costs)
         if reported or not is_waiting:
             return max(reported, default=None)
         run.pause(OTHERS_POLL_S)
 
 
-def _clip(run: Run, segment: Segment) -> Clip:
-    if run.job.address and len(run.segments) == 1:
-        return Clip(address=run.job.address)
+def _clips(run: Run, segment: Segment, refusals: list[str]) -> Iterator[Clip]:
+    """The clip in each way it can be handed over, made only when asked for; why a way is closed goes to `refusals`."""
+    data: bytes | None = None
+    for way in run.job.ways:
+        if way == "address":
+            if run.job.address and len(run.segments) == 1:
+                yield Clip(address=run.job.address)
+            continue
+        if way == "storage" and run.doors.storage is None:
+            continue
+        data = _cut(run, segment) if data is None else data
+        most = MOST_DATA_BYTES if way == "data" else MOST_VIDEO_BYTES
+        if len(data) > most:
+            refusals.append(
+                f"Segment {segment.index + 1} has {len(data) / 1e6:.1f} MB, at most {most / 1e6:.1f} MB can be sent "
+                f"{'in the request' if way == 'data' else 'through storage'}."
+            )
+        elif way == "data":
+            yield Clip(data=data)
+        elif run.doors.storage:
+            run.tell(segment, "putting the clip on your storage")
+            yield Clip(address=run.doors.storage.put(data, f"{run.key(segment)[:24]}.mp4"))
+
+
+def _cut(run: Run, segment: Segment) -> bytes:
     run.tell(segment, "preparing")
     data = run.doors.cut(segment)
     if run.stop.is_set() or run.failures:  # cutting takes its time, and another segment may have failed meanwhile
         raise Interrupted("Stopped before anything was sent.")
-    if len(data) > MOST_DATA_BYTES:
-        raise OutsideLimits(
-            f"Segment {segment.index + 1} has {len(data) / 1e6:.1f} MB, at most {MOST_DATA_BYTES / 1e6:.1f} MB can be "
-            "sent. Load the clip smaller, or give a public link to it. Nothing was submitted for it."
-        )
-    return Clip(data=data)
+    return data
 
 
 def _take(run: Run, slots: threading.Semaphore) -> bool:
@@ -199,8 +239,6 @@ def _take(run: Run, slots: threading.Semaphore) -> bool:
 
 
 def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semaphore) -> None:
-    with run.lock:
-        run.followed[segment.index] = record.remote_id or ""
     try:
         _keep(run, segment, _followed(run, segment, record))
         run.tell(segment, "done")
@@ -209,12 +247,14 @@ def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semapho
     except Exception as error:
         _fail(run, segment, error)
     finally:
+        with run.lock:
+            run.ended.add(segment.index)
         slots.release()
 
 
 def _followed(run: Run, segment: Segment, record: Record) -> Path:
     """Wait for a submitted request, fetch and verify its result, and write each step into the journal."""
-    journal, request_id = run.doors.journal, record.remote_id or ""
+    request_id = record.remote_id or ""
     submitted = run.job.address or ""
 
     def tell(look: Look) -> None:
@@ -224,7 +264,7 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
         is_fresh = record.run == run.id
         result = follow(run.client, request_id, submitted, run.doors.clock, tell, is_fresh, run.job.patience)
         if result.cost_usd is not None:
-            journal.update(record.id, cost_usd=result.cost_usd)
+            _put_down(run, record, cost_usd=result.cost_usd)
             _note_cost(run, segment, result.cost_usd)
         errand = Errand(
             request_id=request_id,
@@ -239,10 +279,21 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
         path = fetch_result(result, errand, run.doors.downloads)
     except (Failed, CancelledRemotely, Lost) as error:
         ends = {Failed: FAILED, CancelledRemotely: CANCELLED, Lost: LOST}
-        ended = journal.update(record.id, state=ends[type(error)], message=str(error))
-        raise Lost(f"{error} {_blocked_text(ended)}") if isinstance(error, Lost) else error from None
-    journal.update(record.id, state=DONE, output=path.name)
+        ended = _put_down(run, record, state=ends[type(error)], message=str(error))
+        raise Lost(f"{error} {_consent_text(ended)}") if isinstance(error, Lost) else error from None
+    _put_down(run, record, state=DONE, remote_id=request_id, output=path.name)
     return path
+
+
+def _put_down(run: Run, record: Record, **changes: str | float | None) -> Record:
+    """Write into the journal what became of a request; when that fails, the run goes on with what it knows."""
+    try:
+        return run.doors.journal.update(record.id, **changes)
+    except NotSubmitted as error:
+        run.notes.append(
+            f"request {record.remote_id or record.short_id}: {changes} could not be written down ({error})"
+        )
+        return replace(record, **changes)  # type: ignore[arg-type]
 
 
 def _note_cost(run: Run, segment: Segment, cost_usd: float) -> None:
@@ -266,10 +317,11 @@ def _say_goodbye(run: Run, segment: Segment, record: Record) -> None:
         final = run.client.result(request_id).state.word
     except (CloudError, net.NetError):
         return  # the run itself says that nothing was confirmed
-    is_cancelled = final == "cancelled" or (outcome in ("cancelled", "canceled") and final in ("unclear", "queued"))
-    if is_cancelled:
-        run.doors.journal.update(record.id, state=CANCELLED, message="cancelled by the user")
+    if final == "cancelled":
+        _put_down(run, record, state=CANCELLED, message="cancelled by the user")
         text = "cancelled while queued; no charge was reported."
+    elif outcome in ("cancelled", "canceled") and final != "running":
+        text = "RunComfy took the cancellation but has not confirmed it yet. Run looks at it again."
     elif final == "succeeded":
         text = "finished already and is paid. Run fetches it."
     else:

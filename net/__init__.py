@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .address import Rules, check_url, mask
+from .address import ALL_PORTS, Rules, check_fetchable, check_url, mask
 from .call import Answer, Upload, call
 from .download import REAL_WORLD, Wanted, World, download
 from .errors import BadStatus, Cancelled, Damaged, DiskTrouble, NetError, NotSent, Refused, Unreachable
@@ -15,6 +15,7 @@ from .locks import try_lock
 from .session import GuardedSession, guarded_session
 
 __all__ = [
+    "ALL_PORTS",
     "Answer",
     "REAL_WORLD",
     "BadStatus",
@@ -33,6 +34,7 @@ __all__ = [
     "Wanted",
     "World",
     "call",
+    "check_fetchable",
     "check_url",
     "download",
     "fetch_range",

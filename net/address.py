@@ -6,8 +6,10 @@ judged there (see session.py), so a name that changes its mind between check and
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from .errors import Refused, Unreachable
 
 HTTPS_PORT = 443
+ALL_PORTS = frozenset(range(1, 1 << 16))
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in IPv6 clothes
 LONGEST_SHOWN = 200
 # what parsers disagree about (white space, control characters, backslash) is refused, not interpreted
@@ -71,6 +74,16 @@ def resolve(host: str, port: int, rules: Rules, getaddrinfo: Resolver) -> list[t
         if not (is_public(address) or (rules.loopback and _unwrapped(address).is_loopback)):
             raise Refused(f"{host} leads to {address}, which is not a public address.")
     return [(family, sockaddr) for family, *_, sockaddr in found]
+
+
+def check_fetchable(url: str, rules: Rules, getaddrinfo: Resolver | None = None) -> None:
+    """Raise Refused when somebody out there could not fetch this address: its form, or where its name leads here.
+
+    A name that does not resolve here passes: others may know it.
+    """
+    parts = check_url(url, rules)
+    with contextlib.suppress(Unreachable):
+        resolve(parts.hostname or "", _port(parts), rules, getaddrinfo or socket.getaddrinfo)
 
 
 def is_public(address: str) -> bool:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -137,6 +138,47 @@ def disturbed(seed: int, folder: Path, frames: int = 300) -> Story:
     return story
 
 
+def killed(seed: int, folder: Path, frames: int = 480, presses: int = 5) -> Story:
+    """The same with processes of their own and SIGKILL at a random moment, without other faults."""
+    rng = random.Random(seed)
+    story = Story(seed)
+    with servers.running() as service:
+        service.timeline = ["in_progress", "in_progress", "completed"]
+        desk = desks.Desk(service, servers, folder)
+        desk.clip_of(frames)
+        command = [
+            sys.executable,
+            str(HERE / "pressing.py"),
+            str(folder),
+            service.base,
+            desk.job.source_key,
+            str(frames),
+        ]
+        for story.presses in range(1, presses + 1):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _wait_for_a_sign(process, service)
+            time.sleep(rng.uniform(0.0, 0.25))
+            story.kills += process.poll() is None
+            process.kill()
+            process.wait()
+        resubmit = ""
+        while not story.is_identical and story.presses < MOST_PRESSES:
+            story.presses += 1
+            with contextlib.suppress(errors.CloudError):
+                story.is_identical = bool(np.array_equal(desk.run(resubmit=resubmit), desk.expected()))
+            resubmit = _consent(desk, rng)
+        _count(service, desk, story)
+        story.states = desk.states()
+    return story
+
+
+def _wait_for_a_sign(process, service) -> None:
+    """Until the process has made a call, or is through."""
+    calls = len(service.calls)
+    while process.poll() is None and len(service.calls) == calls:
+        time.sleep(0.005)
+
+
 def verdict(story: Story) -> str | None:
     """What is wrong with a story: a lost result, a double payment, another picture; None when nothing is."""
     if not story.is_identical:
@@ -159,7 +201,8 @@ def _press(desk, rng: random.Random, story: Story, resubmit: str):
         session.fate = fate
     deadline = time.monotonic() + rng.uniform(0.0, 0.4) if rng.random() < STOP_PROBABILITY else None
     stop = lambda: deadline is not None and time.monotonic() > deadline  # noqa: E731
-    doors = dataclasses.replace(doors, is_interrupted=stop, cut=_mortal(desk.cut, fate), post_grace_s=1.0)
+    cut, wait = _mortal(desk.cut, fate), _mortal(desk.wait, fate)
+    doors = dataclasses.replace(doors, is_interrupted=stop, cut=cut, wait=wait, post_grace_s=1.0)
     job = dataclasses.replace(desk.job, resubmit=resubmit, in_flight=rng.randint(1, 3))
     try:
         finished = run_hosted(job, doors)
@@ -260,7 +303,7 @@ def _quiet_deaths() -> Iterator[None]:
         threading.excepthook = loud
 
 
-def main(count: int, first: int = 0) -> int:
+def main(count: int, first: int = 0, story_of: str = "disturbed") -> int:
     """Run `count` stories from seed `first` on; print what went wrong and a summary; 1 when anything did."""
     import tempfile
 
@@ -268,7 +311,7 @@ def main(count: int, first: int = 0) -> int:
     wrong = []
     for seed in range(first, first + count):
         with tempfile.TemporaryDirectory() as folder:
-            story = disturbed(seed, Path(folder))
+            story = {"disturbed": disturbed, "killed": killed}[story_of](seed, Path(folder))
         complaint = verdict(story)
         wrong += [complaint] if complaint else []
         total.update(runs=1, presses=story.presses, kills=story.kills, faults=sum(story.faults.values()))
@@ -278,4 +321,4 @@ def main(count: int, first: int = 0) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*(int(one) for one in sys.argv[1:])))
+    raise SystemExit(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

@@ -60,6 +60,7 @@ class Desk:
         self.cuts = 0
         self.stop_when = lambda: False
         self.post_grace_s = 3.0
+        self.storage = None
         self.connect = socket.create_connection
         self.free_space = lambda folder: 1 << 50
         self.now = time.time
@@ -113,6 +114,7 @@ class Desk:
             downloads=net.guarded_session(net.Rules(loopback=rules.loopback)),
             cut=self.cut,
             verify=self.verify,
+            storage=self.storage,
             is_interrupted=lambda: self.stop_when(),
             report=self.updates.append,
             clock=lambda: self.clock(),

@@ -392,16 +392,3 @@ def _is_valid(name: str, value: object) -> bool:
 
 def _position(text: str) -> dict:
     return {"queue_position": int(text)} if text.isdigit() else {}
-
-
-def main(port: int) -> None:
-    """Serve real clips on a fixed port until interrupted: `python server.py 8900`."""
-    server = Server(("127.0.0.1", port), Call)
-    server.service = Service(base=f"http://127.0.0.1:{port}/v1", transform=pictures().Upscaler())
-    server.service.timeline = ["in_queue:2", "in_queue:1", "in_progress", "in_progress", "completed"]
-    print(f"RUNCOMFY_MODEL_API_BASE={server.service.base} RUNCOMFY_API_TOKEN={TOKEN}", flush=True)
-    server.serve_forever()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -164,7 +164,7 @@ def test_08_a_reset_while_the_body_is_on_its_way_is_not_submitted(desk, servers)
 
 def test_08_too_large_a_segment_is_refused_before_it_is_sent(desk):
     desk.cut = lambda segment: bytes(40 << 20)
-    desk.fails(errors.OutsideLimits, "41.9 MB", "public link")
+    desk.fails(errors.BadInput, "41.9 MB", "public link", "not charged")
     assert (desk.posts, desk.states()) == (0, [])
 
 
@@ -204,6 +204,22 @@ def test_09_a_timeout_after_sending_is_an_unknown_outcome(desk, servers):
     assert (desk.posts, desk.states()) == (1, ["unknown"])
 
 
+def test_09_a_request_that_has_an_id_is_followed_whatever_else_the_answer_says(desk, servers):
+    def odd(call):
+        request = call.submit_normally()
+        return call.reply(200, {"request_id": request.id, "error_code": 400001, "message": "hm"})
+
+    desk.service.plan("submit", odd)
+    desk.run()
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+def test_09_an_error_code_of_zero_is_no_error(desk, servers):
+    desk.service.plan("status", servers.answer(200, {"status": "completed", "error_code": 0}))
+    desk.run()
+    assert (desk.posts, desk.states(), "trouble" in desk.told()) == (1, ["done"], False)
+
+
 def test_10_a_wrong_token_reaches_no_other_place_than_the_header(desk):
     desk.token = Token("wrong-token-0123456789", "the environment variable X")
     desk.fails(errors.BadToken, "X")
@@ -223,6 +239,19 @@ def test_11_the_same_job_queued_twice_at_once_is_paid_once(desk, servers):
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
+def test_11_a_run_that_is_overtaken_while_it_cuts_its_clip_pays_nothing(desk):
+    cut = desk.cut
+
+    def overtaken(segment):
+        desk.cut = cut
+        desk.run()
+        return cut(segment)
+
+    desk.cut = overtaken
+    assert np.array_equal(desk.run(), desk.expected())
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
 def test_12_without_a_writable_journal_nothing_is_submitted(desk):
     (desk.folder / "journal.db").mkdir()
     desk.fails(errors.NotSubmitted, "journal")
@@ -238,6 +267,20 @@ def test_12_a_journal_that_fails_on_the_way_forbids_the_post(desk, monkeypatch):
     monkeypatch.setattr(Journal, "intend", full)
     desk.fails(errors.NotSubmitted, "disk is full")
     assert desk.posts == 0
+
+
+def test_12_a_disk_that_fills_after_the_post_costs_no_result(desk, monkeypatch):
+    from seedvr2_anywhere.cloud.journal import Journal
+
+    def full(self, id, **changes):
+        raise errors.NotSubmitted("database or disk is full")
+
+    monkeypatch.setattr(Journal, "update", full)
+    assert np.array_equal(desk.run(), desk.expected())
+    assert any("could not be written down" in note for note in desk.finished.notes)
+    monkeypatch.undo()
+    desk.fails(errors.OutcomeUnknown)
+    assert desk.posts == 1
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "other table"])

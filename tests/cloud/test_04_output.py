@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 
 import numpy as np
@@ -97,13 +98,14 @@ def test_34_every_shape_of_output_is_understood(desk, name):
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
-def test_34_the_submitted_address_is_never_taken_for_the_result(desk):
-    address = "https://clips.example/mine.mp4"
-    desk.service.transform = lambda data, values: desk.expected_output()
-    desk.expected_output = lambda: desk.servers.toy_clip(desk.frames)
+def test_34_the_submitted_address_is_never_taken_for_the_result(desk, servers):
+    # it would serve a perfectly good clip
+    address = desk.service.base.removesuffix("/v1") + "/out/req-0001_output.mp4?mine"
+    desk.service.transform = lambda data, values: servers.toy_upscale(servers.toy_clip(desk.frames), values)
     desk.service.shape = lambda url: {"videos": [address, url], "input": {"33_video": address}}
     desk.run(address=address)
     assert desk.service.posts[0]["33_video"] == address
+    assert [path for endpoint, path, _ in desk.service.calls if endpoint == "download"] == ["/out/req-0001_output.mp4"]
     assert (desk.posts, desk.cuts, desk.states()) == (1, 0, ["done"])
 
 
@@ -208,6 +210,15 @@ def test_42_missing_frames_are_no_success_and_not_paid_again_by_itself(desk, ser
     assert (desk.posts, desk.states(), desk.service.count("download")) == (1, ["lost"], 2)
     desk.fails(errors.Lost)
     assert desk.posts == 1
+
+
+def test_42_a_lost_result_that_turns_up_after_all_is_taken_without_paying(desk, servers):
+    desk.service.transform = lambda data, values: servers.toy_clip(servers.toy_frames(data)[:60])
+    desk.fails(errors.Lost)
+    sent = desk.service.posts[0]["33_video"].split(",")[1]
+    desk.service.only().output = servers.toy_upscale(base64.b64decode(sent), desk.service.posts[0])
+    assert np.array_equal(desk.run(), desk.expected())
+    assert (desk.posts, desk.states()) == (1, ["done"])
 
 
 def test_42_a_clip_shorter_than_a_request_is_filled_up_and_cut_back(desk):

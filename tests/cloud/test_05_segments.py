@@ -58,7 +58,8 @@ def test_43_requests_of_an_earlier_run_are_picked_up_even_behind_a_failure(desk,
 def test_44_segments_that_finish_out_of_order_are_joined_in_order(desk):
     desk.clip_of(480)
     desk.job = dataclasses.replace(desk.job, in_flight=4)
-    lengths = iter([12, 1, 6, 3])
+    desk.wait = lambda stop, seconds: stop.wait(0.01)
+    lengths = iter([150, 1, 80, 40])
     accept = desk.service.accept
 
     def accept_slowly(values, account):
@@ -76,12 +77,13 @@ def test_44_segments_that_finish_out_of_order_are_joined_in_order(desk):
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
 def test_44_submissions_come_in_order_and_no_more_than_allowed_are_in_flight(desk, in_flight):
     desk.clip_of(1000)
-    desk.service.timeline = ["in_progress"] * 3 + ["completed"]
+    desk.wait = lambda stop, seconds: stop.wait(0.01)
+    desk.service.timeline = ["in_progress"] * 40 + ["completed"]
     open_at_once = []
     accept = desk.service.accept
 
     def accept_and_count(values, account):
-        running = sum(request.looks < 4 for request in desk.service.requests.values())
+        running = sum(request.looks < 41 for request in desk.service.requests.values())
         open_at_once.append(running + 1)
         return accept(values, account)
 

@@ -28,6 +28,13 @@ def test_a_disturbed_run_ends_like_an_undisturbed_one_and_pays_once(seed, tmp_pa
     assert campaign.verdict(story) is None
 
 
+def test_a_process_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path):
+    campaign = _campaign()
+    story = campaign.killed(1, tmp_path, 300, presses=2)
+    assert campaign.verdict(story) is None
+    assert story.kills > 0
+
+
 def test_the_verdict_sees_a_double_payment_and_a_lost_result():
     campaign = _campaign()
     good = campaign.Story(0, accepted=campaign.Counter({"1 of 1": 2}), is_identical=True)

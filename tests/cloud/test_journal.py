@@ -19,7 +19,10 @@ def book(tmp_path):
 
 def intend(book: Journal, key: str = "key", **changes):
     record = book.intend(book.new_record("alice", key, "run", "1 of 1", 0.25))
-    return book.update(record.id, **changes) if changes else record
+    if not changes:
+        return record
+    book.finish(record.id)
+    return book.update(record.id, **changes)
 
 
 def test_a_row_is_there_before_anything_is_sent_and_again_after_reopening(tmp_path, book):
@@ -31,7 +34,8 @@ def test_a_row_is_there_before_anything_is_sent_and_again_after_reopening(tmp_pa
 
 @pytest.mark.parametrize("state", journal.OPEN)
 def test_an_open_row_stands_in_the_way_of_another(book, state):
-    first = intend(book, state=state)
+    first = intend(book)
+    book.update(first.id, state=state)
     second = book.intend(book.new_record("alice", "key", "run", "1 of 1", 0.25))
     assert second.id == first.id
     assert len(book.records()) == 1
@@ -53,6 +57,24 @@ def test_an_unanswered_row_of_a_living_process_is_waited_for_and_of_a_dead_one_u
     assert book.find("key").owner == other.owner
 
 
+def test_a_row_whose_sending_is_over_without_a_word_is_unknown_even_in_the_same_process(book):
+    record = intend(book)
+    assert book.find("key").state == journal.INTENDED
+    book.finish(record.id)
+    assert book.find("key").state == journal.UNKNOWN
+
+
+def test_closing_waits_for_the_answer_that_is_still_awaited(tmp_path, book):
+    sender = Journal(tmp_path / "journal.db").open()
+    record = intend(sender)
+    sender.close()
+    assert book.find("key").state == journal.INTENDED, "the process still waits for the answer"
+    sender.update(record.id, state=journal.SUBMITTED, remote_id="req-1")
+    sender.finish(record.id)
+    assert not sender._life
+    assert book.find("key").remote_id == "req-1"
+
+
 @pytest.mark.parametrize("state", [journal.UNKNOWN, journal.LOST])
 def test_consent_is_for_one_row_by_its_id_and_used_once(book, state):
     record = intend(book, state=state)
@@ -66,7 +88,8 @@ def test_consent_is_for_one_row_by_its_id_and_used_once(book, state):
 
 @pytest.mark.parametrize("state", [journal.INTENDED, journal.SUBMITTED, journal.DONE])
 def test_consent_frees_no_row_that_is_alive_or_done(book, state):
-    record = intend(book, state=state)
+    record = intend(book)
+    book.update(record.id, state=state)
     assert not book.replace("key", record.short_id)
 
 
@@ -94,6 +117,25 @@ def test_many_threads_intend_one_key_once(tmp_path):
         thread.join()
     assert len(set(found)) == 1
     assert len(books[0].records()) == 1
+
+
+def test_many_threads_may_make_the_journal_at_the_same_moment(tmp_path):
+    for attempt in range(40):
+        troubles, start = [], threading.Barrier(4)
+
+        def work(path, start=start, troubles=troubles):
+            start.wait()
+            try:
+                Journal(path).open().close()
+            except errors.NotSubmitted as error:
+                troubles.append(str(error))
+
+        threads = [threading.Thread(target=work, args=(tmp_path / f"{attempt}.db",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert troubles == []
 
 
 def test_closing_leaves_no_lock_file_and_the_journal_readable(tmp_path):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,6 +19,7 @@ from seedvr2_anywhere.cloud.plan import Segment, plan_segments
 from seedvr2_anywhere.cloud.stitch import stitched
 
 FRAMES, SIZE, RATE = 480, (160, 120), Fraction(24000, 1001)
+LARGE_RESULT = int(os.environ.get("SEEDVR2_TEST_LARGE_RESULT", 200_000_000))  # bytes
 SHRINK = 8  # the service is told to make results so much smaller than asked
 
 
@@ -188,3 +193,35 @@ def test_a_result_that_does_not_decode_is_no_result(tmp_path, damage):
         data[index + 4 : index + 4 + (len(data) - index) * 9 // 10] = bytes((len(data) - index) * 9 // 10)
         path.write_bytes(data)
     assert clip.result_complaint(path, Segment(0, 0, 40), SIZE, 135) is not None
+
+
+def padded_to(path, size: int) -> None:
+    """Make an MP4 so large with an empty box at its end, which players skip."""
+    with path.open("r+b") as file:
+        missing = size - file.seek(0, 2)
+        file.write(missing.to_bytes(4, "big") + b"free")
+        file.truncate(size)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory from /proc")
+def test_receiving_a_large_result_takes_little_memory(desk, tmp_path):
+    large = tmp_path / "large.mp4"
+    make_clip(large, 40, (176, 128))
+    padded_to(large, LARGE_RESULT)
+
+    def stream(call) -> bool:
+        call.send_response(200)
+        call.send_header("Content-Length", str(LARGE_RESULT))
+        call.end_headers()
+        with large.open("rb") as file:
+            call.wfile.writelines(iter(lambda: file.read(1 << 20), b""))
+        return True
+
+    desk.service.plan("download", stream)
+    url = desk.service.base.removesuffix("/v1") + "/out/large.mp4"
+    script = Path(__file__).resolve().parent / "receiving.py"
+    command = [sys.executable, str(script), url, str(tmp_path / "result.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    size, memory, _seconds = done.stdout.split()
+    assert int(size) == LARGE_RESULT
+    assert int(memory) <= 100_000_000, done.stdout

@@ -29,12 +29,14 @@ from .likeness import (
 LOOK_AHEAD = 12  # frames; as many are remembered
 BUSIEST = 3  # changes around a frame that tell how lively the scene is; the largest, so that held drawings do not fool
 EMPTY = 2.0  # contrast of a picture that shows nothing
+FAINT = 6.0  # contrast from which a step into or out of nothing is sudden and not the end of a fade
+WASHED_OUT = 0.35  # share of the contrast that is left in a flash
 BLACK, WHITE = 16.0, 239.0  # mean luma of fades' ends
 LEAST_CHANGE = 1.0  # divisor's floor where nothing moves
 SAME_STRUCTURE = 0.6  # correlation from which a picture is another in a different light
 SAME_SCENE = 0.85  # the same for neighbours, where it must be certain
 RETURNED = 0.4  # share of a change that is left when the old picture is back
-PANNED = 0.6  # share of a change that is left when one shift of the whole picture explains it
+PANNED = 0.5  # share of a change that is left when one shift of the whole picture explains it
 BLEND = 0.2  # share of a change that a mixture of both neighbours leaves unexplained
 
 
@@ -121,7 +123,7 @@ class ShotFinder:
         ahead = [self._picture(each) for each in self._ahead(frame)]
         lasting = len(ahead) == LOOK_AHEAD and all(is_empty(picture) for picture in ahead)
         self._gap_start, self._before_gap = frame, None
-        if lasting and self._is_cut(frame):
+        if lasting and self._picture(frame - 1).contrast >= FAINT and self._is_cut(frame):
             return True
         past = range(max(self._shot_start, frame - LOOK_AHEAD), frame)
         self._before_gap = clearest([self._picture(each) for each in reversed(past)])
@@ -134,17 +136,23 @@ class ShotFinder:
         last = self._picture(frame - 1)
         faded = last.mean <= BLACK or last.mean >= WHITE
         if before is None or start is None or not (faded or frame - start <= LOOK_AHEAD):
-            return frame > self._understood_until and self._is_cut(frame)
+            sudden = self._picture(frame).contrast >= FAINT
+            return sudden and frame > self._understood_until and self._is_cut(frame)
         after = clearest([self._picture(each) for each in (frame, *self._ahead(frame))])
         self._understood_until = max(self._understood_until, frame)
-        return structure(before, after) < SAME_STRUCTURE
+        if structure(before, after) < SAME_STRUCTURE:
+            return True
+        self._is_passing_light(before, frame, moved_difference(before, last))
+        return False
 
     def _is_cut(self, frame: int) -> bool:
         last, now = self._picture(frame - 1), self._picture(frame)
         change = self._change(frame)
         if not self._stands_out(frame, change) or structure(last, now) >= SAME_SCENE:
             return False
-        if panned_difference(last, now) * exposure(last, now) < PANNED * change or self._is_flash(frame):
+        if panned_difference(last, now) * exposure(last, now) < PANNED * change:
+            return False
+        if self._is_passing_light(last, frame, moved_difference(last, now)):
             return False
         if frame + 1 < self._arrived and is_blend(now, last, self._picture(frame + 1)):
             self._understood_until = frame + 1
@@ -159,18 +167,15 @@ class ShotFinder:
             change >= rule.change and outstanding >= rule.outstanding and repainted >= rule.repainted for rule in RULES
         )
 
-    def _is_flash(self, frame: int) -> bool:
-        """Whether the old picture returns, and nothing but light came between."""
-        before = self._picture(frame - 1)
-        limit = RETURNED * moved_difference(before, self._picture(frame))
-        for later in self._ahead(frame):
-            if moved_difference(before, self._picture(later)) >= limit:
+    def _is_passing_light(self, before: Thumbnail, frame: int, change: float) -> bool:
+        """Whether the picture `before` is back soon after `frame`, and nothing but light came between."""
+        for later in (frame, *self._ahead(frame)):
+            if moved_difference(before, self._picture(later)) >= RETURNED * change:
                 continue
-            between = [self._picture(each) for each in range(frame, later)]
-            if not all(is_empty(picture) or structure(before, picture) >= SAME_STRUCTURE for picture in between):
-                return False
-            self._understood_until = later
-            return True
+            if all(is_lit(self._picture(each), before) for each in range(frame, later)):
+                self._understood_until = later
+                return True
+            return False
         return False
 
     def _ahead(self, frame: int) -> range:
@@ -202,6 +207,11 @@ def is_empty(picture: Thumbnail) -> bool:
     return picture.contrast < EMPTY
 
 
+def is_lit(picture: Thumbnail, scene: Thumbnail) -> bool:
+    """Whether a picture is the scene in another light, or so bright or dark that little of anything is left."""
+    return picture.contrast < max(EMPTY, WASHED_OUT * scene.contrast) or structure(scene, picture) >= SAME_STRUCTURE
+
+
 def clearest(pictures: list[Thumbnail]) -> Thumbnail:
     """The first picture with at least half of the most contrast among them."""
     most = max(picture.contrast for picture in pictures)
@@ -210,7 +220,7 @@ def clearest(pictures: list[Thumbnail]) -> Thumbnail:
 
 def is_blend(picture: Thumbnail, before: Thumbnail, after: Thumbnail) -> bool:
     """Whether a picture is a mixture of its neighbours, as frame rate conversion leaves at a cut."""
-    a, b, mixed = before.colours, after.colours, picture.colours
+    a, b, mixed = before.half, after.half, picture.half
     span = b - a
-    share = float(((mixed - a) * span).sum() / (span**2).sum().clamp_min(1.0))
-    return float((mixed - a - share * span).abs().mean()) < BLEND * float(span.abs().mean())
+    share = ((mixed - a) * span).sum() / max(1.0, (span**2).sum())
+    return bool(np.abs(mixed - a - share * span).mean() < BLEND * np.abs(span).mean())

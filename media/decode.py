@@ -27,7 +27,7 @@ from .source import MAX_PIXELS, open_container, unreadable
 from .timing import Continuity
 
 # frame threads hold a frame each; this bounds what they hold together
-THREAD_MEMORY = 192 << 20  # bytes
+THREAD_MEMORY = 96 << 20  # bytes: seven threads at 1080p
 BYTES_PER_PIXEL = 6  # 4:4:4 in 16 bit, the deepest planar YUV
 MAX_THREADS = 16  # libavcodec's own limit for frame threads
 # where to start decoding for a frame in mid-file, in seconds before it; None is the beginning. Broadcast streams
@@ -271,8 +271,8 @@ def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:
         context.extradata = stream.codec_context.extradata
     pixels = max(1, stream.width * stream.height)
     affordable = max(1, THREAD_MEMORY // (pixels * BYTES_PER_PIXEL))
-    # as many frames in flight as keep all cores busy while the caller converts one
-    wanted = threads or (os.cpu_count() or 1) + 2
+    # one frame more in flight than cores, as FFmpeg itself does: the caller converts one meanwhile
+    wanted = threads or (os.cpu_count() or 1) + 1
     context.thread_count = min(wanted, affordable, MAX_THREADS)
     context.thread_type = "AUTO"
     context.options = {"max_pixels": str(MAX_PIXELS)}

@@ -19,7 +19,17 @@ from .decode import RESTARTING_CONTAINERS, UNINDEXED_CONTAINERS, move_packet
 from .description import AudioTrack, MediaInfo, SubtitleTrack
 from .muxing import Label, Muxer
 from .output import AudioLength, Sound
-from .soundtrack import LAYOUTS, PREROLL, CopiedTrack, EncodedTrack, SampleTrack, SampleWriter, Track, choose_codec
+from .soundtrack import (
+    LAYOUTS,
+    MOST_CHANNELS,
+    PREROLL,
+    CopiedTrack,
+    EncodedTrack,
+    SampleTrack,
+    SampleWriter,
+    Track,
+    choose_codec,
+)
 from .source import open_container
 from .tags import track_label
 from .timing import Continuity
@@ -116,6 +126,11 @@ class Companions:
             self._audio[track.index] = CopiedTrack(self._muxer, stream, target, self._sound.origin, earliest)
         elif track.is_decodable and isinstance(stream, av.audio.stream.AudioStream):
             layout = LAYOUTS.get(track.channels, track.layout) if "channels" in track.layout else track.layout
+            if track.channels > MOST_CHANNELS:
+                layout = LAYOUTS[MOST_CHANNELS]
+                self.notes.append(
+                    f"{name}: its {track.channels} channels were mixed to {layout}, the most there can be."
+                )
             writer = SampleWriter(self._muxer, codec, track.rate, layout, label)
             self._audio[track.index] = EncodedTrack(writer, stream, self._sound.origin)
             self.notes.append(f"{name} was decoded and encoded again as {codec}.")

@@ -29,7 +29,9 @@ BITS_PER_CHANNEL = 96_000
 LOWEST_BIT_RATE = 128_000
 # encoder → sample format handed to it
 SAMPLE_FORMATS = {"aac": "fltp", "libopus": "flt", "flac": "s32", "pcm_s24le": "s32", "pcm_s16le": "s16"}
-PLANAR = {"fltp": "fltp", "flt": "fltp", "s32": "s32p", "s16": "s16p"}
+# samples come and go packed: PyAV reads beyond its planes when there are eight or more
+KINDS = {"flt": np.float32, "s32": np.int32, "s16": np.int16}
+MOST_CHANNELS = 8  # of the encoders above
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 # FFmpeg's encoders name the surround pair "back" where decoders say "side"
 ENCODER_LAYOUTS = {"5.1(side)": "5.1", "5.0(side)": "5.0", "quad(side)": "quad"}
@@ -103,7 +105,8 @@ class SampleWriter:
         self.layout = ENCODER_LAYOUTS.get(layout, layout)
         self.repaired = 0
         self._format = SAMPLE_FORMATS[codec]
-        self.planar = PLANAR[self._format]
+        self.packed = self._format.removesuffix("p")
+        self._unpacker = av.AudioResampler(self._format, self.layout, self.rate)
         self._muxer = muxer
         self._stream = muxer.add_encoder(codec, self.rate, label)
         self._context = self._open(codec)
@@ -150,7 +153,7 @@ class SampleWriter:
 
     @property
     def _kind(self) -> type:
-        return {"fltp": np.float32, "s32p": np.int32, "s16p": np.int16}[self.planar]
+        return KINDS[self.packed]
 
     def _open(self, codec: str) -> av.AudioCodecContext:
         context = self._stream.codec_context
@@ -178,13 +181,15 @@ class SampleWriter:
             self._held_count += samples.shape[1]
 
     def _encode(self, count: int) -> None:
-        frame = av.AudioFrame.from_ndarray(self._arranged(self._pull(count)), self._format, self.layout)
+        packed = np.ascontiguousarray(self._pull(count).T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, self.packed, self.layout)
         frame.sample_rate = self.rate
         frame.time_base = Fraction(1, self.rate)
         frame.pts = self._written
         self._written += count
-        for packet in self._context.encode(frame):
-            self._send(packet)
+        for ready in [frame] if self._format == self.packed else self._unpacker.resample(frame):
+            for packet in self._context.encode(ready):
+                self._send(packet)
 
     def _pull(self, count: int) -> np.ndarray:
         parts, missing = [], count
@@ -196,11 +201,6 @@ class SampleWriter:
             missing -= parts[-1].shape[1]
         self._held_count -= count
         return np.concatenate(parts, axis=1)
-
-    def _arranged(self, samples: np.ndarray) -> np.ndarray:
-        if self._format == self.planar:
-            return np.ascontiguousarray(samples)
-        return np.ascontiguousarray(samples.T).reshape(1, -1)
 
     def _send(self, packet: av.Packet) -> None:
         packet.stream = self._stream
@@ -219,7 +219,7 @@ class EncodedTrack:
         self._origin = origin
         self._tick = source.time_base
         # the layout is renamed, not mixed: side and back pairs are the same speakers
-        self._resampler = av.AudioResampler(writer.planar, writer.layout, writer.rate)
+        self._resampler = av.AudioResampler(writer.packed, writer.layout, writer.rate)
 
     def take(self, packet: av.Packet) -> None:
         if packet.pts is not None:
@@ -255,7 +255,7 @@ class EncodedTrack:
             frame.pts = round((self._writer.ends + self._origin) / self._tick)
             frame.time_base = self._tick
         for part in self._resampler.resample(frame):
-            self._writer.place(_planar(part), round((_start(part) - self._origin) * self._writer.rate))
+            self._writer.place(_channels(part), round((_start(part) - self._origin) * self._writer.rate))
 
 
 class SampleTrack:
@@ -267,7 +267,7 @@ class SampleTrack:
         self._sound = np.atleast_2d(np.asarray(samples.samples, np.float32))
         self._rate = samples.rate
         self._taken = 0
-        self._resampler = av.AudioResampler(writer.planar, writer.layout, writer.rate)
+        self._resampler = av.AudioResampler(writer.packed, writer.layout, writer.rate)
 
     def take(self, packet: av.Packet) -> None:
         raise AssertionError("sound from memory has no packets")
@@ -302,7 +302,7 @@ class SampleTrack:
 
     def _place(self, frame: av.AudioFrame | None) -> None:
         for part in self._resampler.resample(frame):
-            self._writer.place(_planar(part), round(_start(part) * self._writer.rate))
+            self._writer.place(_channels(part), round(_start(part) * self._writer.rate))
 
 
 def choose_codec(muxer: Muxer, source_codec: str) -> str | None:
@@ -324,6 +324,5 @@ def _start(frame: av.AudioFrame) -> Fraction:
     return frame.pts * frame.time_base
 
 
-def _planar(frame: av.AudioFrame) -> np.ndarray:
-    samples = frame.to_ndarray()
-    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
+def _channels(frame: av.AudioFrame) -> np.ndarray:
+    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T

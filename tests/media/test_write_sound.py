@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from made_clips import (
 from seedvr2_anywhere.media.muxing import Muxer
 from seedvr2_anywhere.media.output import Cadence, Encoding, Samples, Sound
 from seedvr2_anywhere.media.presets import MKV
+from seedvr2_anywhere.media.probe import probe
 from seedvr2_anywhere.media.read import read
 from seedvr2_anywhere.media.remux import Companions
 from seedvr2_anywhere.media.selection import Selection
@@ -241,3 +243,22 @@ def test_sound_follows_a_stream_that_restarts_its_clock(tmp_path, sources):
                                                         ("flac", 37800, 37800)])  # fmt: skip
 def test_rates_an_encoder_lacks_go_to_the_next_higher(codec, rate, offered):
     assert nearest_rate(codec, rate) == offered
+
+
+MANY_CHANNELS = {"7.1": (8, "7.1"), "16 named": (16, "hexadecagonal"), "10 unnamed": (10, None)}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("case", MANY_CHANNELS)
+def test_more_channels_than_planes_are_encoded_or_mixed_and_told(tmp_path, case, suffix):
+    channels, layout = MANY_CHANNELS[case]
+    tones = "|".join(f"0.1*sin({200 + 50 * number}*t)" for number in range(channels))
+    named = f":c={layout}" if layout else ""
+    source = tmp_path / "many.mkv"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=24:d=2", "-f", "lavfi", "-i",
+               f"aevalsrc={tones}{named}:s=48000:d=2", "-c:v", "libx264", "-c:a", "pcm_s16le", str(source)]  # fmt: skip
+    subprocess.run(command, check=True)
+    written = write(tmp_path / f"out{suffix}", read(source, Selection(start=0.5)))
+    track = probe(written.path).audio[0]
+    assert track.channels == 8
+    assert any("mixed to 7.1" in note for note in written.notes) == (channels > 8)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from ..models.vae import VideoVAE
 from ..models.vae_config import SPATIAL_FACTOR, TEMPORAL_FACTOR, VAEConfig
 from ..models.vae_stream import DecoderStream, EncoderStream
 from ..models.windows import window_runs
-from .windows import Windowing
+from .windows import Windowing, plan_windows
 
 COUNTED_SIDE = 256  # pixels of the square frame whose arithmetic is counted; borders matter less the larger it is
 EARLY, LATE = 0.8, 1.5  # an estimate is this range around what the rate gives: reading, writing and warm-up vary
@@ -50,6 +51,24 @@ def frame_cost(
     encode, decode = (per_pixel * height * width for per_pixel in vae_flops_per_pixel(vae))
     attention = _middle_attention(vae, height * width) / TEMPORAL_FACTOR
     return FrameCost(encode + attention, denoise, decode + attention)
+
+
+def clip_flops(
+    dit: DiTConfig,
+    vae: VAEConfig,
+    size: tuple[int, int],
+    windowing: Windowing,
+    frames: int,
+    text_length: int,
+    guided: bool = False,
+) -> float:
+    """Arithmetic of a whole clip of padded `size` (h, w), taken as one shot: cuts add a few per cent."""
+    grid = (size[0] // SPATIAL_FACTOR, size[1] // SPATIAL_FACTOR)
+    latents = 1 + math.ceil((frames - 1) / TEMPORAL_FACTOR)
+    lengths = [1] * frames if windowing.is_pictures else [each.length for each in plan_windows(latents, windowing)]
+    calls = sum(count * dit_flops(dit, (length, *grid), text_length) for length, count in Counter(lengths).items())
+    middle = frame_cost(dit, vae, size, windowing, text_length)
+    return calls * (2 if guided else 1) + frames * (middle.encode + middle.decode)
 
 
 def dit_flops(config: DiTConfig, grid: tuple[int, int, int], text_length: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from seedvr2_anywhere.benchmarks.toy_weights import REAL_DIT
-from seedvr2_anywhere.engine.cost import dit_flops, frame_cost, say_time, time_range, vae_flops_per_pixel
+from seedvr2_anywhere.engine.cost import clip_flops, dit_flops, frame_cost, say_time, time_range, vae_flops_per_pixel
 from seedvr2_anywhere.engine.windows import Windowing, windowing_for
 from seedvr2_anywhere.models.vae_config import VAEConfig
 
@@ -44,6 +44,16 @@ def test_overlap_guidance_and_single_pictures_cost_more():
     assert denoise(Windowing(6, 2)) == pytest.approx(1.5 * denoise(Windowing(6, 0)))
     assert denoise(Windowing(6, 2), guided=True) == 2 * denoise(Windowing(6, 2))
     assert denoise(windowing_for(1)[0]) > 2 * denoise(Windowing(6, 2))
+
+
+@pytest.mark.parametrize("batch_size", [1, 17, 45])
+def test_a_long_clip_costs_its_frames_and_a_photo_its_one_window(batch_size):
+    windowing, network = windowing_for(batch_size)[0], (REAL_DIT["3b"], VAEConfig(), (720, 1280))
+    per_frame = frame_cost(*network, windowing, 58)
+    whole = clip_flops(*network, windowing, 2000, 58)
+    assert whole == pytest.approx(2000 * per_frame.total, rel=0.03)
+    photo = clip_flops(*network, windowing, 1, 58)
+    assert photo == per_frame.encode + per_frame.decode + dit_flops(REAL_DIT["3b"], (1, 90, 160), 58)
 
 
 def test_time_follows_the_rate():

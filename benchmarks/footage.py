@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-MEDIA_PACKAGES = ("video", "image", "api", "other")
+MEDIA_PACKAGES = ("video", "image", "api", "other", "assets_01")
 FEWEST_FRAMES = 10  # shorter ones are slide shows
 # frames at which a new shot or a differently edited picture begins inside a file, told by eye
 CHANGES_INSIDE = {

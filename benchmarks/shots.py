@@ -27,6 +27,7 @@ class Score:
     joins: int
     found: int
     exact: int
+    missed: tuple[str, ...]  # the file that begins there
     false: tuple[str, ...]  # file@frame
     frames: int
     seconds: float  # of processor time
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--reels", type=int, default=1, help="random orders")
     parser.add_argument("--brightness", type=float, nargs="*", default=[1.0, 0.25, 0.1])
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--show-false", action="store_true")
+    parser.add_argument("--show-errors", action="store_true")
     options = parser.parse_args(arguments)
     sys.path.pop(0)  # this folder, put there by Python
     load_pack()
@@ -57,8 +58,8 @@ def main(arguments: list[str]) -> None:
         for brightness in options.brightness:
             score = score_reel({str(name): clips[str(name)] for name in order}, brightness)
             print(f"reel {reel}, brightness {brightness}: {score}", flush=True)
-            if options.show_false:
-                print(*(f"    {place}" for place in score.false), sep="\n")
+            if options.show_errors:
+                print("    missed:", *score.missed, "\n    false:", *score.false)
 
 
 def read_clips(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -87,6 +88,7 @@ def score_reel(clips: dict[str, np.ndarray], brightness: float) -> Score:
         joins=len(joins),
         found=sum(near(join, found) for join in joins),
         exact=len(set(joins) & set(found)),
+        missed=tuple(locate(join, list(clips), starts)[0] for join in joins if not near(join, found)),
         false=tuple(f"{name}@{frame}" for name, frame in named if not near(frame, inside.get(name, ()))),
         frames=int(starts[-1]),
         seconds=seconds,

@@ -4,7 +4,7 @@ A cut is a picture that neither motion nor light explains. Frames arrive in push
 needs the `LOOK_AHEAD` frames after it, and is the same however they were pushed. Leaning is towards recall: a missed
 cut haunts the next shot, a false one costs nothing to speak of.
 
-Limits are in 8-bit levels of thumbnails and were set on some 270 short clips joined at random.
+Limits are in 8-bit levels of thumbnails and were set on some 270 short clips joined at random (benchmarks/shots.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LEAST_CHANGE = 1.0  # divisor's floor where nothing moves
 SAME_STRUCTURE = 0.6  # correlation from which a picture is another in a different light
 SAME_SCENE = 0.85  # the same for neighbours, where it must be certain
 RETURNED = 0.4  # share of a change that is left when the old picture is back
-PANNED = 0.5  # share of a change that is left when one shift of the whole picture explains it
+PANNED = 0.4  # share of a change that is left when one shift of the whole picture explains it
 BLEND = 0.2  # share of a change that a mixture of both neighbours leaves unexplained
 
 

@@ -1,16 +1,11 @@
-"""Short clips of known content: made by formula, or read from the animated pictures ComfyUI's templates come with."""
+"""Short clips of known content, made by formula."""
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from pathlib import Path
-
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 SIZE = (90, 160)
-MEDIA_PACKAGES = ("video", "image", "api", "other")
 
 
 def texture(seed: int, size: tuple[int, int] = SIZE, coarse: int = 12) -> np.ndarray:
@@ -91,28 +86,3 @@ def fade(clip: np.ndarray, first: int, frames: int, to: float = 0) -> np.ndarray
 def as_bytes(*clips: np.ndarray) -> np.ndarray:
     """Clips one after another, [T,H,W,3] uint8."""
     return np.concatenate(clips).clip(0, 255).round().astype(np.uint8)
-
-
-@functools.cache
-def footage() -> dict[str, Path]:
-    """Animated WebPs of the installed template packages by name; empty where they are not installed."""
-    found = {}
-    for kind in MEDIA_PACKAGES:
-        spec = importlib.util.find_spec(f"comfyui_workflow_templates_media_{kind}")
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            found |= {path.stem: path for path in sorted(Path(folder).rglob("*.webp"))}
-    return found
-
-
-@functools.cache
-def read_footage(name: str, frames: int = 30, width: int = 128) -> np.ndarray:
-    """The first frames of one animated WebP, made small, [T,H,W,3] uint8."""
-    pictures = []
-    with Image.open(footage()[name]) as file:
-        for picture in ImageSequence.Iterator(file):
-            small = picture.convert("RGB")
-            small.thumbnail((width, width))
-            pictures.append(np.asarray(small))
-            if len(pictures) == frames:
-                break
-    return np.stack(pictures)

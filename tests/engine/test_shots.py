@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from seedvr2_anywhere.benchmarks.footage import footage, read_footage
 from seedvr2_anywhere.engine.errors import BadFrames
 from seedvr2_anywhere.engine.shots import LOOK_AHEAD, ShotFinder, shot_starts
 from seedvr2_anywhere.tests.engine.clips import (
@@ -12,12 +13,10 @@ from seedvr2_anywhere.tests.engine.clips import (
     drawings,
     fade,
     flash,
-    footage,
     gradient,
     lightning,
     moving_box,
     pan,
-    read_footage,
     static,
     still,
     texture,
@@ -124,19 +123,19 @@ def test_bytes_and_floats_numpy_and_torch_agree():
     assert shot_starts([torch.from_numpy(joined).double() / 255]) == expected
 
 
-FOOTAGE = [  # of six kinds: people, animal, landscape, drawing, product, dark
-    "video_wan2_2_14B_t2v-1",
-    "api_kling_i2v-1",
-    "api_pixverse_t2v-1",
-    "api_luma_i2v-1",
-    "templates-car_product-1",
-    "video_wan_vace_inpainting-1",
+FOOTAGE = [
+    "video_wan2_2_14B_t2v-1",  # a face
+    "text_to_video_wan-1",  # a fox that runs
+    "api_bytedance_text_to_video-1",  # a skier on snow
+    "api_hailuo_minimax_i2v-1",  # a cartoon
+    "video_wan2.1_fun_camera_v1.1_14B-1",  # a dark room
+    "video_hunyuan_video_1.5_720p_t2v-1",  # a city from above
 ]
 
 
 @pytest.mark.skipif(len(footage()) < 100, reason="the template packages with animated pictures are not installed")
 def test_cuts_between_moving_footage_are_found_and_none_within():
-    clips = [read_footage(name) for name in FOOTAGE]
+    clips = [read_footage(name, frames=30) for name in FOOTAGE]
     size = min(clip.shape[1] for clip in clips), min(clip.shape[2] for clip in clips)
     joined = np.concatenate([clip[:, : size[0], : size[1]] for clip in clips])
     assert shot_starts([joined]) == np.cumsum([len(clip) for clip in clips])[:-1].tolist()

@@ -1,8 +1,8 @@
 """Long campaigns with random input; the tests run a fixed sample of each.
 
-    python3 tools/campaign.py media [COUNT]     damaged files through probe and read (2000)
-    python3 tools/campaign.py hosted [COUNT]    hosted runs with faults and crashes, then gone on with (1000)
-    python3 tools/campaign.py parity [COUNT]    random transformers against ComfyUI's own (40)
+python3 tools/campaign.py media [COUNT]     damaged files through probe and read (2000)
+python3 tools/campaign.py hosted [COUNT]    hosted runs with faults and crashes, then gone on with (1000)
+python3 tools/campaign.py parity [COUNT]    random transformers against ComfyUI's own (40)
 """
 
 from __future__ import annotations

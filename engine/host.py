@@ -33,12 +33,13 @@ class Host:
     """Callables of the surrounding program, all called on the thread that runs the network.
 
     check: before each layer; raises to stop. progress: after each finished slice. preview: a finished frame [H,W,3] in
-    0..1, with its index, at most once per `preview_seconds`.
+    0..1, with its index, at most once per `preview_seconds`. kept: after each shot, frames that a stop cannot lose.
     """
 
     check: Callable[[], None] = lambda: None
     progress: Callable[[Progress], None] = lambda progress: None
     preview: Callable[[int, Tensor], None] = lambda index, frame: None
+    kept: Callable[[int], None] = lambda frames: None
     preview_seconds: float = 1.0
     clock: Clock = time.monotonic
 

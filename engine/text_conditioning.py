@@ -71,6 +71,17 @@ def text_conditioning(
     return fetched
 
 
+def text_file(folders: Iterable[Path], keep_in: Path, hub: Hub, cancelled: Callable[[], bool] = lambda: False) -> Path:
+    """The file that carries the tensors, found or fetched as by `text_conditioning`. Raises MissingWeights."""
+    folders = list(folders)
+    text_conditioning(folders, keep_in, hub, cancelled)
+    candidates = [keep_in / KEPT_NAME, *_carriers([*folders, keep_in])]
+    found = next((path for path in candidates if path.is_file() and read_text(path)), None)
+    if found is None:
+        raise MissingWeights(f"The text conditioning could not be kept in {keep_in}. Make that folder writable.")
+    return found
+
+
 def read_text(path: Path) -> TextConditioning | None:
     """The tensors a safetensors file carries; None when it is unreadable, has none, or has others."""
     from safetensors import SafetensorError, safe_open

@@ -169,11 +169,13 @@ def _make(job: Job, reader: media.Reader, order: Order, host: Host) -> Upscaled:
     folder = _segments(job, media.Run(reader.time_base, picture))
     reused = job.frames_done
     meter = Meter(host, reader.expected, reused)
+    host.kept(reused)
     for number, shot in enumerate(ShotStream(reader), start=1):
         host.check()
         if shot.first >= job.frames_done:
             meter.begin_shot(number)
             job.record(_make_shot(shot, order, folder, job.segments_done, meter))
+            host.kept(job.frames_done)
     sound = media.Sound(reader.info.path, reader.info.audio, reader.info.start + reader.start)
     written = folder.join(job.folder / RESULT, sound, media.Tagging(reader.info, reader.start, reader.info.workflow))
     job.finish(RESULT)

@@ -23,6 +23,7 @@ from .probe import count_frames, probe
 from .read import Reader, read
 from .segments import Run, Segment, SegmentFolder
 from .selection import Selection
+from .source import resolve
 from .timing import snap_rate
 from .write import Writer, write
 
@@ -59,6 +60,7 @@ __all__ = [
     "identify",
     "probe",
     "read",
+    "resolve",
     "snap_rate",
     "write",
 ]

@@ -6,8 +6,9 @@ forced rate) are handed out twice and converted once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -52,6 +53,19 @@ class Selection:
     def rate(self, source: Fraction) -> Fraction:
         """Frames per second of what is delivered from a source of this rate."""
         return (snap_rate(self.force_rate) if self.force_rate else source) / self.every
+
+    def trimmed(self, start: Fraction | float, duration: Fraction | float, rate: Fraction) -> Selection:
+        """The part of this selection from `start` for `duration` seconds of what it delivers (0 to its end).
+
+        `rate` is the source's; where more than a window of time is selected, frames are counted as evenly spaced.
+        """
+        if self.is_window:
+            left = max(exact(self.duration) - exact(start), Fraction(1, 10**6)) if self.duration else 0
+            shorter = min((exact(length) for length in (left, duration) if length), default=0)
+            return replace(self, start=exact(self.start) + exact(start), duration=shorter)
+        first, frames = (math.ceil(exact(seconds) * self.rate(rate)) for seconds in (start, duration))
+        left = max(self.cap - first, 1) if self.cap else 0
+        return replace(self, skip=self.skip + first * self.every, cap=min((n for n in (left, frames) if n), default=0))
 
     def time_base(self, source: Fraction) -> Fraction:
         """The time base of what is delivered: the source's own, or one tick per frame of a forced rate."""

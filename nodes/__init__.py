@@ -1,0 +1,1 @@
+"""What ComfyUI sees: schemas, tooltips, previews. No arithmetic, no codec, no HTTP."""

@@ -1,0 +1,186 @@
+"""ComfyUI around the nodes: its folders, devices, interrupt, progress and previews. Nothing else touches it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import comfy.model_management as memory
+import folder_paths
+import torch
+from comfy.cli_args import args
+from comfy.utils import ProgressBar
+from comfy_execution.graph_utils import ExecutionBlocker
+from comfy_execution.validation import validate_node_input
+
+from ..engine.host import Host, Progress
+from ..engine.quantize import to_codes
+
+MODEL_FOLDER = "SEEDVR2"
+WEIGHT_FOLDERS = (MODEL_FOLDER, "diffusion_models", "vae")
+JOBS_VARIABLE, VIDEO_DIRS_VARIABLE = "SEEDVR2_JOBS", "SEEDVR2_VIDEO_DIRS"
+JOBS_FOLDER = "seedvr2_jobs"
+CACHE = "seedvr2"  # below the system user folder, which no route serves
+LARGEST_PREVIEW = 512  # pixels
+Interrupted = memory.InterruptProcessingException
+
+
+def register_model_folder() -> None:
+    """Let ComfyUI know models/SEEDVR2."""
+    folder_paths.add_model_folder_path(MODEL_FOLDER, str(Path(folder_paths.models_dir) / MODEL_FOLDER), is_default=True)
+
+
+def model_folders() -> tuple[Path, ...]:
+    """All folders that may hold weights, extra paths included."""
+    return tuple(Path(one) for name in WEIGHT_FOLDERS for one in folder_paths.get_folder_paths(name))
+
+
+def download_folder() -> Path:
+    """Where named weights go."""
+    return Path(folder_paths.get_folder_paths(MODEL_FOLDER)[0])
+
+
+def cache_folder() -> Path:
+    """For small files that can be made again."""
+    return Path(folder_paths.get_system_user_directory(CACHE))
+
+
+def jobs_folder() -> Path:
+    """Where runs keep their segments and results."""
+    chosen = os.environ.get(JOBS_VARIABLE, "").strip()
+    return Path(chosen) if chosen else Path(folder_paths.get_output_directory()) / JOBS_FOLDER
+
+
+def input_folder() -> Path:
+    """Where uploads are."""
+    return Path(folder_paths.get_input_directory())
+
+
+def temporary_folder() -> Path:
+    """Emptied by ComfyUI at every start."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def input_file(name: str) -> Path:
+    """The file an upload widget names; raises when it lies outside ComfyUI's folders."""
+    return Path(folder_paths.get_annotated_filepath(name))
+
+
+def readable_folders() -> list[Path] | None:
+    """Folders that paths may point into; None, any, when only this machine can reach the server."""
+    if all(_is_loopback(address.strip()) for address in (args.listen or "").split(",")):
+        return None
+    more = [Path(one) for one in os.environ.get(VIDEO_DIRS_VARIABLE, "").split(os.pathsep) if one.strip()]
+    return [input_folder(), Path(folder_paths.get_output_directory()), temporary_folder(), *more]
+
+
+def place_for(prefix: str, size: tuple[int, int], is_kept: bool) -> tuple[Path, str, str]:
+    """(folder, file name without suffix, folder below output or temp) for a result of (width, height)."""
+    root = folder_paths.get_output_directory() if is_kept else str(temporary_folder())
+    folder, name, counter, below, _ = folder_paths.get_save_image_path(prefix, root, *size)
+    return Path(folder), f"{name}_{counter:05}_", below
+
+
+def may_store_workflow() -> bool:
+    """False under --disable-metadata."""
+    return not args.disable_metadata
+
+
+def types_fit(received: str, expected: str) -> bool:
+    """True when an output of one type may be connected to an input of the other."""
+    return validate_node_input(received, expected)
+
+
+def blocked() -> object:
+    """An output that quietly keeps the nodes behind it from running."""
+    return ExecutionBlocker(None)
+
+
+def device_names() -> list[str]:
+    """What the device widget offers."""
+    return ["auto", *(f"cuda:{number}" for number in range(0 if args.cpu else torch.cuda.device_count())), "cpu"]
+
+
+def device_for(choice: str) -> torch.device:
+    """The device of a choice; auto is ComfyUI's."""
+    return memory.get_torch_device() if choice == "auto" else torch.device(choice)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that could be had on a device: what is free, and what other models would give back."""
+    if device.type == "cpu":
+        return int(memory.get_free_memory(device))  # pyright: ignore[reportArgumentType]
+    return int(memory.get_total_memory(device))  # pyright: ignore[reportArgumentType]
+
+
+def make_room(size: int, device: torch.device) -> None:
+    """Have other models leave until `size` bytes are free."""
+    if device.type != "cpu":
+        memory.free_memory(size, device)
+
+
+def stop_if_interrupted() -> None:
+    """Raise ComfyUI's interrupt when the user pressed Stop; on the thread ComfyUI called only."""
+    memory.throw_exception_if_processing_interrupted()
+
+
+def is_interrupted() -> bool:
+    """The same as an answer, for work that stops by itself."""
+    return bool(memory.processing_interrupted())
+
+
+def say(text: str, node: str | None) -> None:
+    """Show a line on the node."""
+    from server import PromptServer
+
+    if node is not None and PromptServer.instance is not None:
+        PromptServer.instance.send_progress_text(text, node)
+
+
+def engine_host(node: str | None, kept: Callable[[int], None]) -> Host:
+    """What the engine sees of ComfyUI: stop, progress with frame rate and time left, previews."""
+    bar = ProgressBar(1, node_id=node)
+
+    def progress(state: Progress) -> None:
+        bar.update_absolute(state.frames, max(state.expected or 0, state.frames, 1))
+        say(progress_line(state), node)
+
+    def preview(index: int, frame: torch.Tensor) -> None:
+        bar.update_absolute(bar.current, preview=("JPEG", _picture(frame), LARGEST_PREVIEW))
+
+    return Host(check=stop_if_interrupted, progress=progress, preview=preview, kept=kept)
+
+
+def download_progress(node: str | None) -> Callable[[int, int | None], None]:
+    """Shows how far a download is."""
+    bar = ProgressBar(1, node_id=node)
+
+    def show(done: int, total: int | None) -> None:
+        bar.update_absolute(done, max(total or 0, done, 1))
+
+    return show
+
+
+def progress_line(state: Progress) -> str:
+    """One line for the node."""
+    total = f" of {state.expected:,}" if state.expected else ""
+    rate = f", {state.frames_per_second:.2f} fps" if state.frames_per_second else ""
+    left = f", {state.seconds_left:,.0f} s left" if state.seconds_left is not None else ""
+    return f"Frame {state.frames:,}{total}{rate}{left}"
+
+
+def _picture(frame: torch.Tensor):
+    from PIL import Image
+
+    return Image.fromarray(to_codes(frame[None].clamp(0, 1))[0].numpy())
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

@@ -1,0 +1,20 @@
+"""The three nodes, as one extension."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import comfy_host
+from .combine_video import VideoCombine
+from .load_video import LoadVideo
+from .upscale import Upscale
+
+
+class SeedVR2Anywhere(ComfyExtension):
+    """What ComfyUI loads."""
+
+    async def on_load(self) -> None:
+        comfy_host.register_model_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [LoadVideo, Upscale, VideoCombine]

@@ -1,0 +1,119 @@
+"""A real ComfyUI server with this pack alone, in a folder of its own, for scripts and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMFYUI = ROOT / ".env" / "ComfyUI"
+PACK = "seedvr2-anywhere"
+FOLDERS = ("input", "output", "temp", "user", "models", "custom_nodes")
+START_SECONDS, STOP_SECONDS, CALL_SECONDS, POLL_SECONDS = 180, 10, 10, 0.2
+OWN_VARIABLES = ("SEEDVR2_", "RUNCOMFY_")  # of the shell: they would change what the server does
+
+
+class NotRunning(Exception):
+    """The server did not start or went away; the message holds the end of its log."""
+
+
+@dataclass
+class Server:
+    """A running server and its folders."""
+
+    address: str
+    base: Path
+    process: subprocess.Popen
+
+    @property
+    def input(self) -> Path:
+        return self.base / "input"
+
+    @property
+    def output(self) -> Path:
+        return self.base / "output"
+
+    def get(self, path: str):
+        """The JSON answer of a GET."""
+        with urllib.request.urlopen(self.address + path, timeout=CALL_SECONDS) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, content: object) -> tuple[int, dict]:
+        """(status, JSON answer) of a POST, refusals included."""
+        request = urllib.request.Request(
+            self.address + path, json.dumps(content).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+                return answer.status, json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, json.loads(refusal.read())
+
+    def history(self, prompt_id: str) -> dict | None:
+        """The entry of a prompt that is done or has failed."""
+        entry = self.get(f"/history/{prompt_id}").get(prompt_id)
+        return entry if entry and entry.get("status", {}).get("status_str") else None
+
+
+@contextlib.contextmanager
+def running(base: Path, *options: str) -> Iterator[Server]:
+    """ComfyUI on the CPU with `base` as its folder, stopped at the end. Raises NotRunning."""
+    for name in FOLDERS:
+        (base / name).mkdir(parents=True, exist_ok=True)
+    link = base / "custom_nodes" / PACK
+    if not link.is_symlink():
+        link.symlink_to(ROOT, target_is_directory=True)
+    port = free_port()
+    command = [sys.executable, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base.resolve()),
+               "--disable-auto-launch", "--disable-api-nodes", "--disable-all-custom-nodes",
+               "--whitelist-custom-nodes", PACK, "--database-url", "sqlite:///:memory:", *options]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+    with (base / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            server = Server(f"http://127.0.0.1:{port}", base, process)
+            _wait_until_up(server)
+            yield server
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def log_tail(server: Server, characters: int = 3000) -> str:
+    """The end of what the server said."""
+    return (server.base / "server.log").read_text(errors="replace")[-characters:]
+
+
+def _wait_until_up(server: Server) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and server.process.poll() is None:
+        try:
+            server.get("/queue")
+            return
+        except OSError:
+            time.sleep(POLL_SECONDS)
+    raise NotRunning(f"ComfyUI did not start:\n{log_tail(server)}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -140,6 +140,23 @@ def test_a_wrong_wire_is_refused_before_the_queue(server):
     assert "images takes IMAGE, but VIDEO is connected." in refusal_of(server, workflow)
 
 
+@pytest.mark.parametrize(
+    "giver, taker, said",
+    [
+        ("EmptyLatentImage", ("35", "source"), "source is dict, expected VIDEO or IMAGE"),
+        ("EmptyImage", ("34", "video"), "video is Tensor, expected VIDEO"),
+    ],
+)
+def test_a_wrong_wire_that_only_shows_in_the_run_is_named(server, giver, taker, said):
+    """What comes out of a node that answers in kind is known only when it runs."""
+    workflow = main_job()
+    sizes = {"width": 32, "height": 32, "batch_size": 1} | ({"color": 0} if giver == "EmptyImage" else {})
+    workflow["1"] = {"class_type": giver, "inputs": sizes}
+    workflow["35"]["inputs"]["source"] = ["1", 0]
+    assert taker[1] in workflow[taker[0]]["inputs"]
+    assert said in error_of(server.run(workflow))
+
+
 def test_a_missing_clip_is_refused_before_the_queue(server):
     workflow = main_job()
     workflow["33"]["inputs"]["path"] = "/nowhere/clip.mp4"

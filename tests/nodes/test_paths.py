@@ -25,7 +25,7 @@ print(json.dumps(LoadVideo.validate_inputs(video="none.mp4", path=PATH)))
 
 @pytest.mark.parametrize(
     "listen, folders, refused",
-    [("127.0.0.1", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "clips", False), ("127.0.0.1,::1", "", False)],
+    [("127.0.0.1,::1", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "clips", False)],
 )
 def test_a_path_is_read_where_it_may(server, tmp_path, listen, folders, refused):
     (tmp_path / "clips").mkdir()

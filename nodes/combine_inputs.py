@@ -38,6 +38,14 @@ def inputs() -> list[io.Input]:
     return [*_sources(), _format(), *_rest()]
 
 
+def wire_types() -> dict[str, str]:
+    """What may be connected to each input, by the name a prompt gives it."""
+    found = {one.id: one.get_io_type() for one in inputs()}
+    return found | {
+        f"format.{widget}": _widget(widget).get_io_type() for choice in CHOICES.values() for widget in choice.widgets
+    }
+
+
 def _sources() -> list[io.Input]:
     return [
         io.Video.Input("video", optional=True, tooltip="Video to save, or the sound and timing for images."),

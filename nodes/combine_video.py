@@ -16,12 +16,11 @@ from .. import media
 from ..engine.images import batches_of, check_images, there_and_back
 from ..media.presets import format_named
 from . import comfy_host
-from .combine_inputs import CHOICES, COPY, inputs
+from .combine_inputs import CHOICES, COPY, inputs, wire_types
 from .video_value import Clip, ClipVideo, as_clip_video, as_texts, samples_of, write_clip
 
 NO_RATE = "An IMAGE has no frame rate. Type one (Wan 2.2 14B: 16) or connect the source to video."
 NOTHING = "Neither video nor images is connected. Connect what is to be saved."
-LINKS = {"video": "VIDEO", "images": "IMAGE", "audio": "AUDIO", "frame_rate": "FLOAT"}
 HIGHEST_RATE = 1000
 PLAYABLE = {"h264": 8, "vp8": 8, "vp9": 8, "av1": 10}  # codec → most bits that browsers show
 PROXY = media.Encoding("MP4 H.264", quality="good")
@@ -50,8 +49,9 @@ class VideoCombine(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, input_types, format, frame_rate=None) -> bool | str:
         """Types of wires, which ComfyUI leaves to whoever asks for them, and the rule for the rate."""
+        types = wire_types()
         for name, received in input_types.items():
-            expected = LINKS.get(name)
+            expected = types.get(name)
             if expected and not comfy_host.types_fit(received, expected):
                 return f"{name} takes {expected}, but {received} is connected."
         if format["format"] not in CHOICES:
@@ -69,6 +69,8 @@ class VideoCombine(io.ComfyNode):
                 **widgets) -> io.NodeOutput:  # fmt: skip
         if video is None and images is None:
             raise ValueError(NOTHING)
+        if audio is not None and not isinstance(audio, dict):
+            raise TypeError(f"audio is {type(audio).__name__}, expected AUDIO.")
         source = as_clip_video(video, comfy_host.jobs_folder() / "sources") if video is not None else None
         if images is not None:
             check_images(images)

@@ -161,6 +161,8 @@ def as_clip_video(video: Input.Video, keep_in: Path) -> ClipVideo:
     """Any VIDEO as one of ours. Files stay where they are; what is in memory only is kept, losslessly, in a folder."""
     if isinstance(video, ClipVideo):
         return video
+    if not isinstance(video, Input.Video):
+        raise TypeError(f"video is {type(video).__name__}, expected VIDEO. Connect images to images.")
     if type(video).get_components.__qualname__.startswith("VideoFromFile"):
         return _from_core_file(video, keep_in)
     components = video.get_components()

@@ -40,6 +40,13 @@ class Server:
     def output(self) -> Path:
         return self.base / "output"
 
+    def main_job(self) -> dict:
+        """The bundled API workflow on the small clip, with the model that is always there."""
+        found = json.loads((ROOT / "workflows" / "api" / "video_upscale.json").read_text(encoding="utf-8"))
+        found["33"]["inputs"]["video"] = "clip.mp4"
+        found["35"]["inputs"] |= {"new_resolution": 48, "backend.model": "embedded (small, built in)"}
+        return found
+
     def get(self, path: str):
         """The JSON answer of a GET."""
         with urllib.request.urlopen(self.address + path, timeout=10) as answer:

@@ -16,15 +16,7 @@ FRAMES = 24
 @pytest.fixture(scope="module")
 def result(server):
     """The main job, run once."""
-    return server.run(main_job())
-
-
-def main_job() -> dict:
-    root = Path(__file__).resolve().parent.parent.parent
-    found = json.loads((root / "workflows" / "api" / "video_upscale.json").read_text(encoding="utf-8"))
-    found["33"]["inputs"]["video"] = "clip.mp4"
-    found["35"]["inputs"] |= {"new_resolution": 48, "backend.model": "embedded (small, built in)"}
-    return found
+    return server.run(server.main_job())
 
 
 def schema_of(info: dict) -> dict:
@@ -83,7 +75,7 @@ def test_the_main_job_keeps_frames_rate_and_sound(server, result):
 
 
 def test_a_second_run_computes_nothing(server, result):
-    again = main_job()
+    again = server.main_job()
     again["34"]["inputs"] |= {"filename_prefix": "second", "format": "copy"}
     again["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
     again["33"]["inputs"]["path"] = str(server.input / "clip.mp4")  # the same file by another way: not ComfyUI's cache
@@ -94,14 +86,14 @@ def test_a_second_run_computes_nothing(server, result):
 
 
 def test_frames_cut_by_a_cap_are_counted(server):
-    workflow = {"33": main_job()["33"], "36": {"class_type": "PreviewAny", "inputs": {"source": ["33", 3]}}}
+    workflow = {"33": server.main_job()["33"], "36": {"class_type": "PreviewAny", "inputs": {"source": ["33", 3]}}}
     workflow["33"]["inputs"]["frame_load_cap"] = 5
     assert "Loading 5 of 24 frames; set frame_load_cap 0 for all." in json.dumps(server.run(workflow)["outputs"]["36"])
 
 
 @pytest.mark.parametrize("name, suffix", [("WebP", ".webp"), ("MKV (FFV1)", ".mkv"), ("PNG sequence", "")])
 def test_images_alone_are_saved_at_the_rate_typed(server, name, suffix):
-    workflow = images_job(frame_rate=8.0, format=name, filename_prefix=f"images_{suffix[1:]}")
+    workflow = images_job(server, frame_rate=8.0, format=name, filename_prefix=f"images_{suffix[1:]}")
     if name == "MKV (FFV1)":
         workflow["34"]["inputs"]["format.bit_depth"] = "auto"
     if name == "WebP":
@@ -115,9 +107,9 @@ def test_images_alone_are_saved_at_the_rate_typed(server, name, suffix):
     assert entry["outputs"]["34"]["images"]
 
 
-def images_job(**widgets) -> dict:
+def images_job(server, **widgets) -> dict:
     """Three pictures, restored in memory, into a file."""
-    workflow = main_job()
+    workflow = server.main_job()
     del workflow["33"]
     workflow["1"] = {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 3, "color": 255}}
     workflow["35"]["inputs"] |= {"source": ["1", 0]}
@@ -130,25 +122,42 @@ def images_job(**widgets) -> dict:
 
 
 def test_images_without_a_rate_are_refused_before_the_queue(server):
-    said = refusal_of(server, images_job(format="PNG sequence"))
+    said = refusal_of(server, images_job(server, format="PNG sequence"))
     assert "An IMAGE has no frame rate. Type one (Wan 2.2 14B: 16) or connect the source to video." in said
 
 
 def test_a_wrong_wire_is_refused_before_the_queue(server):
-    workflow = main_job()
+    workflow = server.main_job()
     workflow["34"]["inputs"]["images"] = ["33", 0]
     assert "images takes IMAGE, but VIDEO is connected." in refusal_of(server, workflow)
 
 
+@pytest.mark.parametrize(
+    "giver, taker, said",
+    [
+        ("EmptyLatentImage", ("35", "source"), "source is dict, expected VIDEO or IMAGE"),
+        ("EmptyImage", ("34", "video"), "video is Tensor, expected VIDEO"),
+    ],
+)
+def test_a_wrong_wire_that_only_shows_in_the_run_is_named(server, giver, taker, said):
+    """What comes out of a node that answers in kind is known only when it runs."""
+    workflow = server.main_job()
+    sizes = {"width": 32, "height": 32, "batch_size": 1} | ({"color": 0} if giver == "EmptyImage" else {})
+    workflow["1"] = {"class_type": giver, "inputs": sizes}
+    workflow["35"]["inputs"]["source"] = ["1", 0]
+    assert taker[1] in workflow[taker[0]]["inputs"]
+    assert said in error_of(server.run(workflow))
+
+
 def test_a_missing_clip_is_refused_before_the_queue(server):
-    workflow = main_job()
+    workflow = server.main_job()
     workflow["33"]["inputs"]["path"] = "/nowhere/clip.mp4"
     assert "/nowhere/clip.mp4 does not exist" in refusal_of(server, workflow)
 
 
 @pytest.mark.parametrize("backend", ["RunComfy", "auto"])
 def test_a_backend_that_is_not_there_says_so(server, backend):
-    workflow = main_job()
+    workflow = server.main_job()
     inputs = workflow["35"]["inputs"]
     for key in [key for key in inputs if key.startswith("backend.")]:
         del inputs[key]
@@ -160,13 +169,13 @@ def test_a_backend_that_is_not_there_says_so(server, backend):
 
 
 def test_an_impossible_size_is_refused_before_work(server):
-    workflow = main_job()
+    workflow = server.main_job()
     workflow["35"]["inputs"]["new_resolution"] = 8192
     assert "at most 8192 on the long side" in error_of(server.run(workflow))
 
 
 def test_an_estimate_saves_nothing(server, result):
-    workflow = main_job()
+    workflow = server.main_job()
     workflow["35"]["inputs"]["run"] = "estimate only"
     workflow["34"]["inputs"]["filename_prefix"] = "estimate"
     workflow["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
@@ -176,7 +185,7 @@ def test_an_estimate_saves_nothing(server, result):
 
 
 def test_a_preview_is_the_middle_of_the_clip(server):
-    workflow = main_job()
+    workflow = server.main_job()
     workflow["35"]["inputs"] |= {"run": "preview", "preview_seconds": 0.5}
     workflow["34"]["inputs"]["filename_prefix"] = "preview"
     entry = server.run(workflow)
@@ -186,7 +195,7 @@ def test_a_preview_is_the_middle_of_the_clip(server):
 
 def test_core_nodes_take_and_give_our_videos(server):
     """Load Video → Trim Video → Get Video Components → Create Video → Upscale → Save Video."""
-    workflow = {"33": main_job()["33"], "35": main_job()["35"]}
+    workflow = {"33": server.main_job()["33"], "35": server.main_job()["35"]}
     workflow["33"]["inputs"]["skip_first_frames"] = 4
     workflow["1"] = {"class_type": "Video Slice", "inputs": {"video": ["33", 0], "start_time": 0.25, "duration": 0.25,
                                                              "strict_duration": False}}  # fmt: skip

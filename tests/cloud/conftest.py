@@ -65,7 +65,7 @@ class Desk:
         self.free_space = lambda folder: 1 << 50
         self.now = time.time
         self.clock = lambda: time.monotonic() * SPEED
-        self.patience = net.Timeouts(connect_s=1, read_s=1.0, block_s=1.0)
+        self.patience = net.Timeouts(connect_s=2, read_s=3.0, block_s=3.0)  # a busy machine is slow
         self.job = Job(
             source_key="clip",
             frames=len(self.frames),

@@ -26,5 +26,6 @@ if __name__ == "__main__":
     service = servers.Service(base=base)
     desk = desks.Desk(service, servers, Path(folder))
     desk.clip_of(int(frames))
+    desk.patience = desks.net.Timeouts(5, 20, 20)  # several processes share the machine
     desk.job = dataclasses.replace(desk.job, source_key=name)
     print(desk.run().shape, flush=True)

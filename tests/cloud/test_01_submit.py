@@ -199,7 +199,7 @@ def test_09_an_answer_cut_short_is_an_unknown_outcome(desk, servers):
 
 
 def test_09_a_timeout_after_sending_is_an_unknown_outcome(desk, servers):
-    desk.service.plan("submit", servers.late(1.5))
+    desk.service.plan("submit", servers.late(3.8))
     desk.fails(errors.OutcomeUnknown, "no answer in time")
     assert (desk.posts, desk.states()) == (1, ["unknown"])
 

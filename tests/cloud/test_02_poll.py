@@ -43,7 +43,7 @@ def test_13_24_trouble_while_polling_is_waited_out(desk, servers, endpoint, name
         "429": servers.answer(429, {}, Retry_After="3"),
         "408": servers.answer(408, {}),
         "reset": servers.dropped,
-        "timeout": servers.late(1.3),
+        "timeout": servers.late(3.6),
         "empty": servers.answer(200, b""),
         "truncated": servers.short_body,
         "page": servers.answer(200, PAGE),

@@ -65,6 +65,7 @@ def test_25_a_stop_during_the_upload_submits_nothing(desk, servers):
 
 
 def test_26_a_stop_between_sending_and_answer_waits_for_the_id(desk, servers):
+    desk.patience = net.Timeouts(2, 20, 20)
     desk.service.plan("submit", servers.late(0.6))
     desk.service.timeline = ["in_progress"]
     desk.stop_at("submitting")

@@ -17,6 +17,7 @@ from comfy_execution.validation import validate_node_input
 
 from ..engine.host import Host, Progress
 from ..engine.quantize import to_codes
+from .live_status import LiveStatus
 
 MODEL_FOLDER = "SEEDVR2"
 WEIGHT_FOLDERS = (MODEL_FOLDER, "diffusion_models", "vae")
@@ -24,6 +25,7 @@ JOBS_VARIABLE, VIDEO_DIRS_VARIABLE = "SEEDVR2_JOBS", "SEEDVR2_VIDEO_DIRS"
 JOBS_FOLDER = "seedvr2_jobs"
 CACHE = "seedvr2"  # below the system user folder, which no route serves
 LARGEST_PREVIEW = 512  # pixels
+RUN_EVENT = "seedvr2.run"  # carries a LiveStatus
 Interrupted = memory.InterruptProcessingException
 
 
@@ -139,6 +141,14 @@ def say(text: str, node: str | None) -> None:
 
     if node is not None and PromptServer.instance is not None:
         PromptServer.instance.send_progress_text(text, node)
+
+
+def publish(node: str | None, status: LiveStatus) -> None:
+    """Tell the page how far a node's run is."""
+    from server import PromptServer
+
+    if node is not None and PromptServer.instance is not None:
+        PromptServer.instance.send_sync(RUN_EVENT, status.as_message(node))
 
 
 def engine_host(node: str | None, kept: Callable[[int], None]) -> Host:

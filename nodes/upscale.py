@@ -1,35 +1,21 @@
-"""SeedVR2 Upscale: a video into a video through its job folder, or images into images in memory."""
+"""SeedVR2 Upscale: the switch between this machine and RunComfy."""
 
 from __future__ import annotations
-
-from functools import lru_cache
-from pathlib import Path
 
 import torch
 from comfy_api.latest import Input, io
 
-from ..engine.choice import AUTO, Chosen, Place, choose, model_names
-from ..engine.images import restore_images
-from ..engine.network import Network, load_network
-from ..engine.outlook import look_ahead, middle_of, plan_line
-from ..engine.upscale import Source, Upscaled, Wish, upscale
+from ..engine.choice import model_names
+from ..engine.upscale import Wish
 from . import comfy_host
-from .upscale_inputs import ESTIMATE, LOCAL, PREVIEW, inputs
-from .video_value import Clip, ClipVideo, Origin, as_clip_video
+from .hosted_run import HostedRun
+from .local_run import RESULTS, LocalRun
+from .upscale_inputs import EITHER, HOSTED, LOCAL, inputs
 
-PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 KIND = io.MatchType.Template("seedvr2_source", [io.Video, io.Image])  # pyright: ignore[reportArgumentType]
-RESULTS: set[Path] = set()  # files that VIDEOs handed out in this server's life refer to
 FORWARDED = ("new_resolution", "size_by", "scale", "max_long_side", "seed", "batch_size", "cfg_scale", "strength",
              "color_correction")  # fmt: skip
-REUSED = "Reused, nothing computed or paid."
-NOT_HERE = (
-    "The backend {backend} is not in this version: clips are restored on this computer only, nothing is uploaded or "
-    "paid. Set backend to local."
-)
-NO_OUTLOOK = "Time and peak memory are not estimated in this version."
-HDR_NOTE = "The source is HDR: the result is SDR, HDR results are not in this version."
-LIMIT_NOTE = "memory_limit_gb is not applied in this version."
+RUNS = {LOCAL: LocalRun, HOSTED: HostedRun, EITHER: HostedRun}
 
 
 class Upscale(io.ComfyNode):
@@ -59,10 +45,8 @@ class Upscale(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, run, backend, preview_seconds, **widgets) -> io.NodeOutput:
-        if backend["backend"] != LOCAL:
-            raise RuntimeError(NOT_HERE.format(backend=backend["backend"]))
         wish = Wish(**{name: widgets[name] for name in FORWARDED})
-        task = Task(wish, run, preview_seconds, backend, cls.hidden.unique_id)
+        task = RUNS[backend["backend"]](wish, run, preview_seconds, backend, cls.hidden.unique_id)
         # ComfyUI's inference mode is bound to its thread; results are finished on others
         with torch.inference_mode(False), torch.no_grad():
             if isinstance(source, Input.Video):
@@ -70,101 +54,3 @@ class Upscale(io.ComfyNode):
             if isinstance(source, torch.Tensor):
                 return io.NodeOutput(*task.restore_images(source))
         raise TypeError(f"source is {type(source).__name__}, expected VIDEO or IMAGE. Connect a video or images.")
-
-
-class Task:
-    """One execution of the node."""
-
-    def __init__(self, wish: Wish, run: str, preview_seconds: float, backend: dict, node: str | None) -> None:
-        self.wish, self.run, self.backend, self.node = wish, run, backend, node
-        self.preview_seconds = preview_seconds
-        self.device = comfy_host.device_for(backend["device"])
-        self.kept = 0
-
-    def restore_video(self, video: Input.Video) -> tuple[object, str]:
-        """(VIDEO, report) through the job folder."""
-        jobs = comfy_host.jobs_folder()
-        whole = as_clip_video(video, jobs / "sources")
-        clip = whole.clip
-        if self.run == PREVIEW:
-            clip = Clip(clip.path, middle_of(whole.open(), clip.selection, self.preview_seconds), clip.treatment,
-                        clip.as_sdr, clip.origin, clip.allowed)  # fmt: skip
-        reader = clip.open(whole.info)
-        width, height = reader.size
-        plan = plan_line((width, height), look_ahead((height, width), self.wish), reader.expected, reader.rate)
-        notes = [plan, *self._remarks(reader.colour.is_hdr and not clip.as_sdr)]
-        comfy_host.say(plan, self.node)
-        if self.run == ESTIMATE:
-            return comfy_host.blocked(), "\n".join([*notes, *self._choose().notes, NO_OUTLOOK])
-        chosen, network = self._network()
-        done = self._upscale(Source(clip.path, clip.selection, clip.treatment), network, jobs, reader.expected)
-        RESULTS.add(done.path)
-        origin = Origin(clip.name, network.name, str(self.wish.seed))
-        report = "\n".join([*notes, *chosen.notes, *_outcome(done)])
-        if done.reused == done.frames:
-            comfy_host.say(REUSED, self.node)
-        return ClipVideo(Clip(done.path, origin=origin)), report
-
-    def restore_images(self, images: torch.Tensor) -> tuple[object, str]:
-        """(IMAGE, report) in memory."""
-        if self.run == PREVIEW:
-            images = images[len(images) // 2 :][:1]
-        height, width = images.shape[1:3]
-        notes = [plan_line((width, height), look_ahead((height, width), self.wish), len(images), None)]
-        notes += self._remarks(False)
-        if self.run == ESTIMATE:
-            return comfy_host.blocked(), "\n".join([*notes, *self._choose().notes, NO_OUTLOOK])
-        chosen, network = self._network()
-        host = comfy_host.engine_host(self.node, lambda frames: None)
-        done = restore_images(images, self.wish, network, host)
-        return done, "\n".join([*notes, *chosen.notes, f"{len(done):,} images restored."])
-
-    def _upscale(self, source: Source, network: Network, jobs: Path, expected: int | None) -> Upscaled:
-        host = comfy_host.engine_host(self.node, self._keep)
-        try:
-            return upscale(source, self.wish, network, jobs, host=host)
-        except comfy_host.Interrupted:
-            total = f" of {expected:,}" if expected else ""
-            comfy_host.say(f"Stopped. {self.kept:,}{total} frames are kept; Run continues.", self.node)
-            raise
-
-    def _keep(self, frames: int) -> None:
-        self.kept = frames
-
-    def _remarks(self, loses_hdr: bool) -> list[str]:
-        return [*([HDR_NOTE] if loses_hdr else []), *([LIMIT_NOTE] if self.backend["memory_limit_gb"] else [])]
-
-    def _choose(self) -> Chosen:
-        folders = comfy_host.model_folders()
-        place = Place(folders, comfy_host.download_folder(), comfy_host.cache_folder(), _hub)
-        return choose(self.backend.get("model", AUTO), place, comfy_host.free_bytes(self.device),
-                      comfy_host.download_progress(self.node), comfy_host.is_interrupted)  # fmt: skip
-
-    def _network(self) -> tuple[Chosen, Network]:
-        chosen = self._choose()
-        comfy_host.stop_if_interrupted()
-        comfy_host.make_room(chosen.size, self.device)
-        return chosen, _load(chosen.dit, chosen.vae, chosen.text, str(self.device), self.backend["precision"],
-                             chosen.dit.stat().st_mtime)  # fmt: skip
-
-
-@lru_cache(maxsize=1)  # one network stays loaded; two upscales in a graph share it
-def _load(dit: Path, vae: Path | None, text: Path | None, device: str, precision: str, _changed: float) -> Network:
-    return load_network(dit, vae, text, device=device, dtype=PRECISIONS[precision])
-
-
-def _hub():
-    import os
-
-    from ..engine.weights import Hub
-    from ..models.catalogue import endpoint_of
-
-    return Hub.at(endpoint_of(os.environ))
-
-
-def _outcome(done: Upscaled) -> list[str]:
-    if done.reused == done.frames:
-        return [REUSED]
-    kept = f"{done.reused:,} frames of an earlier run were kept." if done.reused else ""
-    made = f"{done.frames:,} frames restored." if not kept else f"{done.frames:,} frames in all. {kept}"
-    return [made, *done.notes]

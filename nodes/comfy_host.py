@@ -17,7 +17,7 @@ from comfy_execution.validation import validate_node_input
 
 from ..engine.host import Host, Progress
 from ..engine.quantize import to_codes
-from .live_status import LiveStatus
+from .live_status import Broadcast, LiveStatus
 
 MODEL_FOLDER = "SEEDVR2"
 WEIGHT_FOLDERS = (MODEL_FOLDER, "diffusion_models", "vae")
@@ -151,13 +151,20 @@ def publish(node: str | None, status: LiveStatus) -> None:
         PromptServer.instance.send_sync(RUN_EVENT, status.as_message(node))
 
 
-def engine_host(node: str | None, kept: Callable[[int], None]) -> Host:
+def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
+    """A status that the page hears of whenever it changes."""
+    return Broadcast(status, lambda told: publish(node, told))
+
+
+def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast) -> Host:
     """What the engine sees of ComfyUI: stop, progress with frame rate and time left, previews."""
     bar = ProgressBar(1, node_id=node)
 
     def progress(state: Progress) -> None:
         bar.update_absolute(state.frames, max(state.expected or 0, state.frames, 1))
         say(progress_line(state), node)
+        told.update(frames=state.frames, expected=state.expected, frames_per_second=state.frames_per_second,
+                    seconds_left=state.seconds_left, shot=state.shot)  # fmt: skip
 
     def preview(index: int, frame: torch.Tensor) -> None:
         bar.update_absolute(bar.current, preview=("JPEG", _picture(frame), LARGEST_PREVIEW))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 State = Literal["running", "done", "stopped", "failed"]
 SegmentState = Literal["waiting", "submitted", "queued", "running", "fetching", "done", "failed"]
+LEAST_SECONDS = 0.25  # between two messages of a run; a change of stage or state is told at once
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,27 @@ class LiveStatus:
     def as_message(self, node: str) -> dict:
         """JSON of the event `seedvr2.run`."""
         return {"node": node, **asdict(self)}
+
+
+class Broadcast:
+    """A run's status and whom it is told; `send` gets it at most four times a second, and every change of stage."""
+
+    def __init__(
+        self, status: LiveStatus, send: Callable[[LiveStatus], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.status = status
+        self._send, self._clock = send, clock
+        self._sent: LiveStatus | None = None
+        self._last = float("-inf")
+
+    def update(self, **changes) -> None:
+        """Take note of what changed, and tell it unless something was told a moment ago."""
+        self.status = self.status.but(**changes)
+        now = self._clock()
+        if self._is_news() or now - self._last >= LEAST_SECONDS:
+            self._last, self._sent = now, self.status
+            self._send(self.status)
+
+    def _is_news(self) -> bool:
+        told, status = self._sent, self.status
+        return told is None or (told.state, told.stage, told.shot) != (status.state, status.stage, status.shot)

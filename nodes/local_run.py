@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from ..engine.network import Network, load_network
 from ..engine.outlook import look_ahead, middle_of, plan_line
 from ..engine.upscale import Source, Upscaled, Wish, upscale
 from . import comfy_host
+from .live_status import LiveStatus
 from .upscale_inputs import ESTIMATE, PREVIEW
 from .video_value import Clip, ClipVideo, Origin, as_clip_video
 
@@ -23,6 +26,7 @@ REUSED = "Reused, nothing computed or paid."
 NO_OUTLOOK = "Time and peak memory are not estimated in this version."
 HDR_NOTE = "The source is HDR: the result is SDR, HDR results are not in this version."
 LIMIT_NOTE = "memory_limit_gb is not applied in this version."
+CHOOSING, LOADING, RESTORING = "Choosing the model", "Loading {}", "Restoring"  # stages, as the page shows them
 
 
 class LocalRun:
@@ -33,6 +37,7 @@ class LocalRun:
         self.preview_seconds = preview_seconds
         self.device = comfy_host.device_for(backend["device"])
         self.kept = 0
+        self.told = comfy_host.broadcast(node, LiveStatus("local"))
 
     def restore_video(self, video: Input.Video) -> tuple[object, str]:
         """(VIDEO, report) through the job folder."""
@@ -47,42 +52,69 @@ class LocalRun:
         plan = plan_line((width, height), look_ahead((height, width), self.wish), reader.expected, reader.rate)
         notes = [plan, *self._remarks(reader.colour.is_hdr and not clip.as_sdr)]
         comfy_host.say(plan, self.node)
-        if self.run == ESTIMATE:
-            return comfy_host.blocked(), "\n".join([*notes, *self._choose().notes, NO_OUTLOOK])
-        chosen, network = self._network()
-        done = self._upscale(Source(clip.path, clip.selection, clip.treatment), network, jobs, reader.expected)
-        RESULTS.add(done.path)
-        origin = Origin(clip.name, network.name, str(self.wish.seed))
-        report = "\n".join([*notes, *chosen.notes, *_outcome(done)])
-        if done.reused == done.frames:
-            comfy_host.say(REUSED, self.node)
-        return ClipVideo(Clip(done.path, origin=origin)), report
+        with self._telling(plan, reader.expected):
+            if self.run == ESTIMATE:
+                return self._estimate(notes)
+            chosen, network = self._network()
+            done = self._upscale(Source(clip.path, clip.selection, clip.treatment), network, jobs)
+            RESULTS.add(done.path)
+            report = "\n".join([*notes, *chosen.notes, *self._outcome(done)])
+        return ClipVideo(Clip(done.path, origin=Origin(clip.name, network.name, str(self.wish.seed)))), report
 
     def restore_images(self, images: torch.Tensor) -> tuple[object, str]:
         """(IMAGE, report) in memory."""
         if self.run == PREVIEW:
             images = images[len(images) // 2 :][:1]
         height, width = images.shape[1:3]
-        notes = [plan_line((width, height), look_ahead((height, width), self.wish), len(images), None)]
-        notes += self._remarks(False)
-        if self.run == ESTIMATE:
-            return comfy_host.blocked(), "\n".join([*notes, *self._choose().notes, NO_OUTLOOK])
-        chosen, network = self._network()
-        host = comfy_host.engine_host(self.node, lambda frames: None)
-        done = restore_images(images, self.wish, network, host)
-        return done, "\n".join([*notes, *chosen.notes, f"{len(done):,} images restored."])
+        plan = plan_line((width, height), look_ahead((height, width), self.wish), len(images), None)
+        notes = [plan, *self._remarks(False)]
+        with self._telling(plan, len(images)):
+            if self.run == ESTIMATE:
+                return self._estimate(notes)
+            chosen, network = self._network()
+            self.told.update(stage=RESTORING)
+            host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
+            done = restore_images(images, self.wish, network, host)
+            made = f"{len(done):,} images restored."
+            self.told.update(state="done", frames=len(done), text=made)
+        return done, "\n".join([*notes, *chosen.notes, made])
 
-    def _upscale(self, source: Source, network: Network, jobs: Path, expected: int | None) -> Upscaled:
-        host = comfy_host.engine_host(self.node, self._keep)
+    @contextmanager
+    def _telling(self, plan: str, expected: int | None) -> Iterator[None]:
+        """The page hears of the plan, and of a stop or a failure."""
+        self.told.update(plan=plan, expected=expected, stage=CHOOSING)
         try:
-            return upscale(source, self.wish, network, jobs, host=host)
+            yield
         except comfy_host.Interrupted:
             total = f" of {expected:,}" if expected else ""
-            comfy_host.say(f"Stopped. {self.kept:,}{total} frames are kept; Run continues.", self.node)
+            stopped = f"Stopped. {self.kept:,}{total} frames are kept; Run continues."
+            comfy_host.say(stopped, self.node)
+            self.told.update(state="stopped", text=stopped)
             raise
+        except Exception as error:
+            self.told.update(state="failed", text=str(error))
+            raise
+
+    def _estimate(self, notes: list[str]) -> tuple[object, str]:
+        report = "\n".join([*notes, *self._choose().notes, NO_OUTLOOK])
+        self.told.update(state="done", text=report)
+        return comfy_host.blocked(), report
+
+    def _upscale(self, source: Source, network: Network, jobs: Path) -> Upscaled:
+        self.told.update(stage=RESTORING)
+        host = comfy_host.engine_host(self.node, self._keep, self.told)
+        return upscale(source, self.wish, network, jobs, host=host)
 
     def _keep(self, frames: int) -> None:
         self.kept = frames
+
+    def _outcome(self, done: Upscaled) -> list[str]:
+        """What was made, for the report, the node and the page."""
+        lines = _outcome(done)
+        if done.reused == done.frames:
+            comfy_host.say(REUSED, self.node)
+        self.told.update(state="done", frames=done.frames, text=lines[0], job=done.path.parent.name)
+        return lines
 
     def _remarks(self, loses_hdr: bool) -> list[str]:
         return [*([HDR_NOTE] if loses_hdr else []), *([LIMIT_NOTE] if self.backend["memory_limit_gb"] else [])]
@@ -96,6 +128,7 @@ class LocalRun:
     def _network(self) -> tuple[Chosen, Network]:
         chosen = self._choose()
         comfy_host.stop_if_interrupted()
+        self.told.update(stage=LOADING.format(chosen.dit.name))
         comfy_host.make_room(chosen.size, self.device)
         return chosen, _load(chosen.dit, chosen.vae, chosen.text, str(self.device), self.backend["precision"],
                              chosen.dit.stat().st_mtime)  # fmt: skip

@@ -40,6 +40,7 @@ class Clip:
     as_sdr: bool = True
     origin: Origin | None = None
     allowed: tuple[Path, ...] | None = None
+    address: str = ""  # public https link that `path` was fetched from
 
     def open(self, info: media.MediaInfo | None = None) -> media.Reader:
         """A reader of the frames wanted, opacity included where there is any."""

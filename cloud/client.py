@@ -10,17 +10,28 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from .. import net
-from .answers import Price, Result, State, complaint, money, parse, price_of, result_of, state_of
-from .errors import BadInput, BadToken, Busy, CloudError, NotSubmitted, OutcomeUnknown, OutsideLimits, Trouble
+from .answers import Price, Result, State, complaint, parse, price_of, result_of, state_of
+from .errors import (
+    BadInput,
+    BadToken,
+    Busy,
+    CloudError,
+    Gone,
+    NotSubmitted,
+    OtherAccount,
+    OutcomeUnknown,
+    OutsideLimits,
+    Trouble,
+)
 from .schema import MODEL_ID, VIDEO_FIELD
 from .token import Token
 
 DEFAULT_BASE = "https://model-api.runcomfy.net/v1"
 BASE_VARIABLE = "RUNCOMFY_MODEL_API_BASE"
-DEFAULT_BALANCE = "https://api.runcomfy.net/prod/v2/balance"  # one purse for all of RunComfy's products
+NOBODYS_REQUEST = "seedvr2-anywhere-token-check"
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MOST_ANSWER_BYTES = 4 << 20
 SUBMIT_PATIENCE = net.Timeouts(connect_s=10, read_s=100, block_s=30)  # the body's own pace is watched per block
@@ -100,13 +111,17 @@ class Client:
         except (CloudError, net.NetError):
             return None
 
-    def balance(self) -> float | None:
-        """Dollars left in the account, or None like `price`."""
+    def check_token(self) -> None:
+        """Return when RunComfy accepts the token: asks about a request nobody has, which costs nothing.
+
+        Raises BadToken when it is refused, Trouble when RunComfy could not be asked.
+        """
         try:
-            answer = self._call("GET", _balance_address(self.base), patience=SHORT_PATIENCE)
-            return money(parse(answer).get("balance_usd"))
-        except (CloudError, net.NetError):
-            return None
+            self._get(f"/requests/{NOBODYS_REQUEST}/status")
+        except OtherAccount:  # of a request nobody has, only the token can be refused
+            raise BadToken(f"RunComfy does not accept the token. It came from {self.token.source}.") from None
+        except Gone:
+            return
 
     def _submit_once(self, values: Mapping[str, object], clip: Clip) -> str:
         pieces, length = _body(values, clip)
@@ -152,8 +167,7 @@ class Client:
         }
         if upload is not None:
             headers["Content-Type"] = "application/json"
-        address = path if path.startswith("http") else self.base + path
-        return net.call(self.session, method, address, headers, upload, MOST_ANSWER_BYTES, patience)
+        return net.call(self.session, method, self.base + path, headers, upload, MOST_ANSWER_BYTES, patience)
 
     def _complaint(self, answer: net.Answer, is_submission: bool) -> CloudError | None:
         trouble = complaint(answer, is_submission)
@@ -174,11 +188,6 @@ def base_of(environment: Mapping[str, str]) -> str:
     if parts.query or parts.fragment:
         raise OutsideLimits(f"{BASE_VARIABLE} must be a plain address without ? or #.")
     return base
-
-
-def _balance_address(base: str) -> str:
-    parts = urlsplit(base)
-    return DEFAULT_BALANCE if base == DEFAULT_BASE else f"{parts.scheme}://{parts.netloc}/prod/v2/balance"
 
 
 def _checked_id(request_id: str) -> str:

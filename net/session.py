@@ -3,7 +3,8 @@
 The address that was judged is the one connected to: the connection resolves the name itself, refuses the whole name
 when any of its addresses is not allowed, and connects to one of exactly these addresses; TLS still verifies the name.
 Behind a proxy of the environment (HTTPS_PROXY) the proxy resolves the name, so there only the form of the URL and a
-literal address can be judged here. Redirects are never followed by the session itself.
+literal address can be judged here. Redirects are never followed by the session itself. A call that asks for
+`Connection: close` gets a connection of its own: it is never used again, whatever the server answers.
 """
 
 from __future__ import annotations
@@ -85,29 +86,34 @@ def _pool_classes(rules: Rules, getaddrinfo: Resolver, connect: Connect) -> dict
         opened.settimeout(SEND_STALL_S)
         return opened
 
-    class Plain(HTTPConnection):
+    class Guarded:
         live: socket.socket | None = None
+        is_single = False  # closed after its call, not kept for the next one
 
         def _new_conn(self) -> socket.socket:
-            return dial(self)
+            return dial(self)  # type: ignore[arg-type]
 
         def connect(self) -> None:
-            super().connect()
-            self.live = self.sock
+            super().connect()  # type: ignore[misc]
+            self.live = self.sock  # type: ignore[attr-defined]
 
-    class Secure(HTTPSConnection):
-        live: socket.socket | None = None
+        def putheader(self, header: str, *values: Any) -> None:
+            self.is_single |= header.lower() == "connection" and values == ("close",)
+            super().putheader(header, *values)  # type: ignore[misc]
 
-        def _new_conn(self) -> socket.socket:
-            return dial(self)
+    class Pool:
+        def _put_conn(self, conn: Any) -> None:
+            # servers may leave out that they close, and then close while the next call is already on its way
+            if conn is not None and conn.is_single:
+                conn.close()
+                conn = None
+            super()._put_conn(conn)  # type: ignore[misc]
 
-        def connect(self) -> None:
-            super().connect()
-            self.live = self.sock
-
+    plain = type("Plain", (Guarded, HTTPConnection), {})
+    secure = type("Secure", (Guarded, HTTPSConnection), {})
     return {
-        "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain}),
-        "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure}),
+        "http": type("PlainPool", (Pool, HTTPConnectionPool), {"ConnectionCls": plain}),
+        "https": type("SecurePool", (Pool, HTTPSConnectionPool), {"ConnectionCls": secure}),
     }
 
 

@@ -37,6 +37,8 @@ SCHEMA = {
     "35_batch_size": (int, 1, 4),
 }
 
+DOCUMENTED = frozenset({"submit", "status", "result", "cancel"})
+
 Fault = Callable[["Call"], bool]
 
 
@@ -75,6 +77,7 @@ class Service:
     shape: Callable[[str], object] = lambda url: {"video": url}
     transform: Callable[[bytes, dict], bytes] | None = None
     prefix: str = "/out"
+    is_bare: bool = False  # answers the documented calls only, and names no cost
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, endpoint: str, *faults: Fault) -> None:
@@ -122,8 +125,6 @@ class Call(BaseHTTPRequestHandler):
             self._play(found[2], lambda: self._look(found[1], found[2]))
         elif path == MODEL_PATH:
             self._play("price", self._price)
-        elif path == "/prod/v2/balance":
-            self._play("balance", lambda: self.reply(200, {"balance_usd": 12.5}))
         elif path.startswith(self.service.prefix):
             self._play("download", self._download)
         else:
@@ -226,7 +227,7 @@ class Call(BaseHTTPRequestHandler):
             body["output"] = request.shape(f"{root}{self.service.prefix}/{request.id}_output.mp4")
         if request.error is not None:
             body["error"] = request.error
-        if "include_cost=true" in self.path and request.cost is not None:
+        if "include_cost=true" in self.path and request.cost is not None and not self.service.is_bare:
             body["cost"] = request.cost
         return body
 
@@ -239,7 +240,7 @@ class Call(BaseHTTPRequestHandler):
             self.reply(202, {"request_id": request_id, "status": request.state(), "outcome": "not_cancellable"})
 
     def _price(self) -> None:
-        if self.service.price is None:
+        if self.service.price is None or self.service.is_bare:
             self.reply(404, {"error_code": 404001})
         else:
             self.reply(200, {"model_id": "community/seedvr2/upscale/video", **self.service.price})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 import threading
@@ -117,13 +118,31 @@ def test_a_link_runcomfy_cannot_fetch_is_refused_before_anything_is_sent(desk, m
     assert (desk.posts, desk.service.calls) == (0, [])
 
 
-def test_price_and_balance_are_told_when_there_are_any(desk, servers):
+def test_the_price_is_told_when_there_is_one(desk, servers):
     client = desk.doors(Journal(desk.folder / "journal.db")).client
-    assert (client.price(), client.balance()) == (Price(0.25, "output"), 12.5)
+    assert client.price() == Price(0.25, "output")
     desk.service.plan("price", servers.answer(404, {}))
-    desk.service.plan("balance", servers.answer(404, {}))
-    assert (client.price(), client.balance()) == (None, None)
+    assert client.price() is None
     assert desk.posts == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "faults", "error"),
+    [
+        ({"test-token-0123456789abcdef": "alice"}, [], None),
+        ({}, [], errors.BadToken),
+        ({}, [(401, {})], errors.BadToken),
+        ({}, [(403, {})], errors.BadToken),
+        ({}, [(502, {})], errors.Trouble),
+    ],
+)
+def test_a_token_is_checked_without_paying(desk, servers, tokens, faults, error):
+    client = desk.doors(Journal(desk.folder / "journal.db")).client
+    desk.service.tokens = tokens
+    desk.service.plan("status", *[servers.answer(*fault) for fault in faults])
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        client.check_token()
+    assert [name for name, _, _ in desk.service.calls] == ["status"]
 
 
 @pytest.fixture

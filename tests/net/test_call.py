@@ -10,6 +10,7 @@ import pytest
 from seedvr2_anywhere import net
 
 FAST = net.Timeouts(connect_s=1, read_s=0.5, block_s=0.5)
+PATIENT = net.Timeouts(connect_s=20, read_s=20, block_s=20)
 
 
 class OneAnswer:
@@ -111,3 +112,31 @@ def test_a_stop_in_the_middle_of_the_body_is_passed_on():
 def test_a_redirect_is_an_answer_like_any_other():
     server = OneAnswer(None, b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n")
     assert post(server).status == 307
+
+
+class Forgetful:
+    """A server that answers one request per connection without saying that it closes, and drops the next one on it."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.asked_again = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            self.asked_again += bool(connection.recv(65536))
+
+
+def test_a_call_never_goes_out_on_a_connection_the_server_may_be_closing():
+    server, session = Forgetful(), net.guarded_session(net.Rules(loopback=True))
+    for _ in range(3):
+        assert net.call(session, "GET", server.base + "/x", {}, timeouts=PATIENT).body == b"{}"
+    assert server.asked_again == 0

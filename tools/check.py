@@ -12,6 +12,7 @@ import sys
 import time
 
 from environment import ENV, OLD_PYAV, ROOT, VENV, reexec_inside
+from frontend import browser_program
 
 BIN = VENV / "bin"
 PYTEST = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir=tests", "-q"]
@@ -27,6 +28,8 @@ STEPS: dict[str, list[str]] = {
 def main(arguments: list[str]) -> int:
     names, _, extra = _split(arguments)
     failed = []
+    if browser_program() is None:
+        print("[check] tests in a browser are left out: no Chromium on this machine (apt-get install chromium)")
     for name in names or STEPS:
         start = time.monotonic()
         print(f"\n[check] {name}", flush=True)

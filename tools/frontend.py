@@ -1,0 +1,147 @@
+"""ComfyUI's page in a real browser, for tests and for the pictures of the documentation.
+
+The browser is Debian's Chromium, driven by Playwright; the page is whatever frontend the given server delivers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CANVAS, NODES_2 = "canvas", "nodes 2.0"  # the two ways the frontend draws nodes
+RENDERERS = (CANVAS, NODES_2)
+WINDOW = {"width": 1400, "height": 900}
+READY_MS, RUN_MS = 90_000, 300_000
+SETTINGS = {"Comfy.TutorialCompleted": True}  # otherwise the template dialog covers a new user's graph
+IS_READY = "window.app?.vueAppReady && window.app.extensionManager && window.app.rootGraph"
+PLAYED = "() => [...document.querySelectorAll('video')].filter(one => one.readyState >= 2).length"
+
+
+@dataclass
+class Frontend:
+    """An open page with the graph editor; `page` is Playwright's, for all that is not here."""
+
+    page: Any
+    renderer: str
+    failures: list[str] = field(default_factory=list)  # uncaught exceptions of the page
+    requests: list[str] = field(default_factory=list)  # addresses asked for outside the server
+
+    def load(self, workflow: dict) -> None:
+        """Open a workflow as dropping its file on the page does."""
+        self.page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+        self.settle()
+
+    def settle(self, milliseconds: int = 500) -> None:
+        """Let the page draw."""
+        self.page.wait_for_timeout(milliseconds)
+
+    def widgets(self, node: int | str) -> dict[str, Any]:
+        """name → value of a node's widgets, choices behind a choice included, in the order shown."""
+        return self.page.evaluate(
+            "id => Object.fromEntries((app.rootGraph.getNodeById(id).widgets ?? [])"
+            ".map(one => [one.name, ['string', 'number', 'boolean'].includes(typeof one.value) ? one.value : null]))",
+            node,
+        )
+
+    def set_widget(self, node: int | str, name: str, value: object) -> None:
+        """Choose a value as a user does, callbacks included."""
+        self.page.evaluate(
+            """([id, name, value]) => {
+                const node = app.rootGraph.getNodeById(id)
+                const widget = node.widgets.find(one => one.name === name)
+                widget.value = value
+                widget.callback?.(value, app.canvas, node)
+            }""",
+            [node, name, value],
+        )
+        self.settle()
+
+    def missing_nodes(self) -> list[str]:
+        """Types in the graph that no loaded pack provides."""
+        return self.page.evaluate(
+            "app.rootGraph.nodes.map(one => one.type)"
+            ".filter(type => !LiteGraph.registered_node_types[type] && type !== 'MarkdownNote')"
+        )
+
+    def workflow(self) -> dict:
+        """The graph as the frontend saves it."""
+        return self.page.evaluate("async () => (await app.graphToPrompt()).workflow")
+
+    def prompt(self) -> dict:
+        """The graph in API form, as Run would post it."""
+        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+
+    def run(self) -> None:
+        """Press Run and wait until the queue is empty again."""
+        self.page.evaluate("() => app.queuePrompt(0, 1)")
+        self.page.wait_for_function(
+            "async () => { const queue = await (await fetch('/queue')).json();"
+            " return !queue.queue_running.length && !queue.queue_pending.length }",
+            timeout=RUN_MS,
+        )
+        self.settle()
+
+    def playable_videos(self) -> int:
+        """How many videos on the page have a picture to show."""
+        return self.page.evaluate(PLAYED)
+
+    def show_all(self) -> None:
+        """Fit the graph into the window."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.settle(1000)
+
+    def picture(self, path: Path) -> None:
+        """Save what the window shows."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(path))
+
+
+def browser_program() -> str | None:
+    """The installed browser, or None."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Any]:
+    """Playwright's browser object, closed at the end. Raises FileNotFoundError without one."""
+    from playwright.sync_api import sync_playwright
+
+    program = browser_program()
+    if program is None:
+        raise FileNotFoundError(f"no browser found; looked for {', '.join(BROWSERS)} (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, address: str, renderer: str = CANVAS, window: dict | None = None) -> Iterator[Frontend]:
+    """The page of the server at `address`, with an empty graph, drawn by one of RENDERERS."""
+    context = browser.new_context(viewport=window or WINDOW)
+    try:
+        settings = {**SETTINGS, "Comfy.VueNodes.Enabled": renderer == NODES_2}
+        context.request.post(f"{address}/settings", data=settings)
+        page = context.new_page()
+        found = Frontend(page, renderer)
+        page.on("pageerror", lambda error: found.failures.append(str(error)))
+        page.on("request", lambda request: _note_foreign(found, request.url, address))
+        page.goto(address)
+        page.wait_for_function(IS_READY, timeout=READY_MS)
+        page.wait_for_load_state("networkidle")
+        found.page.evaluate("() => app.rootGraph.clear()")
+        yield found
+    finally:
+        context.close()
+
+
+def _note_foreign(found: Frontend, url: str, address: str) -> None:
+    if not url.startswith((address, "data:", "blob:")):
+        found.requests.append(url)

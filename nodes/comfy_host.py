@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +27,10 @@ JOBS_VARIABLE, VIDEO_DIRS_VARIABLE = "SEEDVR2_JOBS", "SEEDVR2_VIDEO_DIRS"
 JOBS_FOLDER = "seedvr2_jobs"
 CACHE = "seedvr2"  # below the system user folder, which no route serves
 LARGEST_PREVIEW = 512  # pixels
+EXAMPLE = Path(__file__).resolve().parent.parent / "workflows" / "seedvr2_example.mp4"
 RUN_EVENT = "seedvr2.run"  # carries a LiveStatus
 Interrupted = memory.InterruptProcessingException
+log = logging.getLogger(__name__)
 
 
 def register_model_folder() -> None:
@@ -65,6 +69,18 @@ def temporary_folder() -> Path:
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def offer_example() -> None:
+    """Put the clip that every template names into input/, unless a file of that name is there."""
+    target = input_folder() / EXAMPLE.name
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        if not target.exists():
+            shutil.copyfile(EXAMPLE, part)
+            os.replace(part, target)
+    except OSError as error:
+        log.warning("SeedVR2: the example clip was not copied into %s: %s", target.parent, error)
 
 
 def input_file(name: str) -> Path:

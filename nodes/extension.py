@@ -15,6 +15,7 @@ class SeedVR2Anywhere(ComfyExtension):
 
     async def on_load(self) -> None:
         comfy_host.register_model_folder()
+        comfy_host.offer_example()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [LoadVideo, Upscale, VideoCombine]

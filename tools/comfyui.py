@@ -20,6 +20,7 @@ COMFYUI = ROOT / ".env" / "ComfyUI"
 PACK = "seedvr2-anywhere"
 FOLDERS = ("input", "output", "temp", "user", "models", "custom_nodes")
 START_SECONDS, STOP_SECONDS, CALL_SECONDS, POLL_SECONDS = 180, 10, 10, 0.2
+HTTP_OK = 200
 OWN_VARIABLES = ("SEEDVR2_", "RUNCOMFY_")  # of the shell: they would change what the server does
 
 
@@ -58,6 +59,18 @@ class Server:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as refusal:
             return refusal.code, json.loads(refusal.read())
+
+    def run(self, prompt: dict, seconds: float) -> dict:
+        """The history entry of a workflow, done or failed. Raises ValueError on a refusal, TimeoutError when late."""
+        status, answer = self.post("/prompt", {"prompt": prompt})
+        if status != HTTP_OK:
+            raise ValueError(f"ComfyUI refused the workflow: {json.dumps(answer, ensure_ascii=False)}")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if entry := self.history(answer["prompt_id"]):
+                return entry
+            time.sleep(POLL_SECONDS)
+        raise TimeoutError(f"not done after {seconds:g} s:\n{log_tail(self)}")
 
     def history(self, prompt_id: str) -> dict | None:
         """The entry of a prompt that is done or has failed."""

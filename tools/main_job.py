@@ -20,7 +20,7 @@ from environment import ENV, ROOT, reexec_inside
 
 WORK = ROOT / ".work"
 BASE = WORK / "comfyui"
-CLIP = BASE / "input" / "seedvr2_example.mp4"
+CLIP = ROOT / "workflows" / "seedvr2_example.mp4"
 COMPARISON = WORK / "example_comparison.png"
 WORKFLOW = ROOT / "workflows" / "api" / "video_upscale.json"
 LOAD, UPSCALE, COMBINE = "33", "35", "34"
@@ -31,15 +31,11 @@ POLL_SECONDS, SAY_SECONDS = 0.5, 10
 def main(arguments: list[str]) -> int:
     """Run the job; exit code 0 when the result is there."""
     import comfyui
-    import example_clip
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resolution", type=int, default=RESOLUTION)
     parser.add_argument("--serve", action="store_true")
     options = parser.parse_args(arguments)
-    CLIP.parent.mkdir(parents=True, exist_ok=True)
-    if not CLIP.exists():
-        example_clip.write_example(CLIP)
     print("Starting ComfyUI ...", flush=True)
     with comfyui.running(BASE) as server:
         return serve(server) if options.serve else run_workflow(server, options.resolution)

@@ -12,6 +12,7 @@ from pathlib import Path
 import comfy.model_management as memory
 import folder_paths
 import torch
+from aiohttp import web
 from comfy.cli_args import args
 from comfy.utils import ProgressBar
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -51,6 +52,14 @@ def download_folder() -> Path:
 def cache_folder() -> Path:
     """For small files that can be made again."""
     return Path(folder_paths.get_system_user_directory(CACHE))
+
+
+def add_routes(add: Callable[[web.RouteTableDef], None]) -> None:
+    """Let `add` put routes on ComfyUI's table; before the server starts to answer."""
+    from server import PromptServer
+
+    if PromptServer.instance is not None:
+        add(PromptServer.instance.routes)
 
 
 def jobs_folder() -> Path:

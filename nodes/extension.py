@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import comfy_host
 from .combine_video import VideoCombine
 from .load_video import LoadVideo
+from .settings_routes import add_settings_routes
 from .upscale import Upscale
 
 
@@ -16,6 +17,7 @@ class SeedVR2Anywhere(ComfyExtension):
     async def on_load(self) -> None:
         comfy_host.register_model_folder()
         comfy_host.offer_example()
+        comfy_host.add_routes(lambda routes: add_settings_routes(routes, comfy_host.cache_folder))
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [LoadVideo, Upscale, VideoCombine]

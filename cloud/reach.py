@@ -1,0 +1,23 @@
+"""A client for the account and the service that the environment names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import net
+from .client import Client, base_of
+from .token import find_token
+
+
+def client_for(environment: Mapping[str, str], saved_token: Path, home: Path) -> Client:
+    """The client to use; raises OutsideLimits when there is no token or the base cannot be used. Opens nothing."""
+    base = base_of(environment)
+    token = find_token(environment, saved_token, home)
+    return Client(base, token, net.guarded_session(net.Rules.for_base(base)), pause=time.sleep)
+
+
+def downloads_for(client: Client) -> net.GuardedSession:
+    """A session for results: public https, and this machine itself only where the service is on it."""
+    return net.guarded_session(net.Rules(loopback=net.Rules.for_base(client.base).loopback))

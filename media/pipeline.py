@@ -5,7 +5,8 @@ Each stage is a generator that pulls from the one before, so nothing is decoded 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -18,6 +19,7 @@ from .convert import RgbConverter
 from .decode import FrameDecoder
 from .deinterlace import Deinterlace, deinterlace_filters, deinterlaced, deinterlaced_rate, film_timed
 from .description import MediaInfo
+from .filling import Batch, Filler, Write
 from .opacity import Paired, paired, write_opacity
 from .pictures import PictureSource, write_picture
 from .selection import Selection, Timed, expected_frames, thinned, within
@@ -28,8 +30,6 @@ BATCH_BYTES = 13 << 20  # two frames at 1080p in 8 bit: reading and writing toge
 MOST_FRAMES_PER_BATCH = 16
 # pulldown removal and deinterlacing look at neighbours: decode from this much before a window
 FILTER_LEAD = Fraction(1, 2)  # seconds
-
-Batch = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -96,26 +96,13 @@ class Pipeline:
 
     def batches(self, per_batch: int | None) -> Generator[Batch]:
         """Filled batches with pts from zero."""
-        per_batch = per_batch or self._default_batch()
-        batch: Batch = ()
-        filled, previous = 0, None
-        write = self._writer()
-        for frame in self._wanted():
-            if not batch:
-                batch = self._allocate(per_batch)
-            rgb, opacity = batch[0][filled], batch[2][filled] if self.alpha else None
-            if previous is not None and previous.picture is frame.picture and filled:
-                self._repeat(batch, filled)
-            else:
-                write(frame.picture, rgb, opacity)
-            batch[1][filled] = frame.tick - self.skipped
-            self.end = (frame.tick - self.skipped + frame.duration) * self.time_base
-            previous, filled = frame, filled + 1
-            if filled == per_batch:
-                yield batch
-                batch, filled = (), 0
-        if filled:
-            yield tuple(part[:filled] for part in batch)
+        filler = Filler(per_batch or self._default_batch(), self._allocate, self._writer)
+        with closing(filler):
+            for frame in self._wanted():
+                tick = frame.tick - self.skipped
+                self.end = (tick + frame.duration) * self.time_base
+                yield from filler.add(frame.picture, tick)
+            yield from filler.rest()
 
     def _wanted(self) -> Iterator[Timed[Any]]:
         """The selected frames in delivery order, ticks counted from the window's first frame."""
@@ -141,7 +128,7 @@ class Pipeline:
             frames = deinterlaced(frames, self.filters, self.info.time_base, self.info.rate, self.base)
         return film_timed(frames, self.base, self.source_rate) if self.is_film else frames
 
-    def _writer(self) -> Callable[[Any, np.ndarray, np.ndarray | None], None]:
+    def _writer(self) -> Write:
         info = self.info
         if info.kind != "video":
             return write_picture
@@ -155,11 +142,6 @@ class Pipeline:
         width, height = self.size
         rgb, pts = np.empty((count, height, width, 3), self.kind), np.empty(count, np.int64)
         return (rgb, pts, np.empty((count, height, width), self.kind)) if self.alpha else (rgb, pts)
-
-    def _repeat(self, batch: Batch, index: int) -> None:
-        batch[0][index] = batch[0][index - 1]
-        if self.alpha:
-            batch[2][index] = batch[2][index - 1]
 
     def _default_batch(self) -> int:
         width, height = self.size

@@ -1,6 +1,6 @@
 """A clip as an iterator of frame batches, in memory that does not grow with its length.
 
-One thread decodes and converts ahead of the caller, by at most AHEAD batches; libavcodec's own threads work below it.
+One thread decodes ahead of the caller, by at most AHEAD batches, two more convert (filling.py); libavcodec's own work below.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A clip as an iterator of frame batches, in memory that does not grow with its length.
 
-One thread decodes ahead of the caller, by at most AHEAD batches, two more convert (filling.py); libavcodec's own work below.
+One thread decodes ahead of the caller, by at most AHEAD batches, and two more convert (filling.py); libavcodec's own
+threads work below.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+WEB_DIRECTORY = "js"  # served by ComfyUI; the page imports every .js of it, and .mjs when they are needed
+
 
 async def comfy_entrypoint():
     """The door through which ComfyUI finds the nodes; nothing is imported before it knocks."""

@@ -21,6 +21,7 @@ from comfy_execution.validation import validate_node_input
 from ..engine.host import Host, Progress
 from ..engine.quantize import to_codes
 from .live_status import Broadcast, LiveStatus
+from .run_board import RunBoard
 
 MODEL_FOLDER = "SEEDVR2"
 WEIGHT_FOLDERS = (MODEL_FOLDER, "diffusion_models", "vae")
@@ -32,6 +33,8 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "workflows" / "seedvr2_exampl
 RUN_EVENT = "seedvr2.run"  # carries a LiveStatus
 Interrupted = memory.InterruptProcessingException
 log = logging.getLogger(__name__)
+RUNS = RunBoard()
+NO_WORKFLOW = "00000000-0000-0000-0000-000000000000"  # the frontend's id of a graph that has none
 
 
 def register_model_folder() -> None:
@@ -169,11 +172,13 @@ def say(text: str, node: str | None) -> None:
 
 
 def publish(node: str | None, status: LiveStatus) -> None:
-    """Tell the page how far a node's run is."""
+    """Tell all pages how far a node's run is, and of which workflow, and keep it for those that ask later."""
     from server import PromptServer
 
     if node is not None and PromptServer.instance is not None:
-        PromptServer.instance.send_sync(RUN_EVENT, status.as_message(node))
+        message = status.as_message(node) | _running_prompt(PromptServer.instance.prompt_queue)
+        RUNS.put(message)
+        PromptServer.instance.send_sync(RUN_EVENT, message)
 
 
 def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
@@ -213,6 +218,16 @@ def progress_line(state: Progress) -> str:
     rate = f", {state.frames_per_second:.2f} fps" if state.frames_per_second else ""
     left = f", {state.seconds_left:,.0f} s left" if state.seconds_left is not None else ""
     return f"Frame {state.frames:,}{total}{rate}{left}"
+
+
+def _running_prompt(queue) -> dict:
+    """Ids of the prompt that runs and of the workflow it was made from; a prompt posted in API form has none."""
+    running, _ = queue.get_current_queue_volatile()
+    if not running:
+        return {"prompt": None, "workflow": None}
+    _, prompt, _, extra, *_ = running[0]
+    workflow = ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id")
+    return {"prompt": prompt, "workflow": workflow if workflow != NO_WORKFLOW else None}
 
 
 def _picture(frame: torch.Tensor):

@@ -28,7 +28,7 @@ class Frontend:
 
     page: Any
     renderer: str
-    failures: list[str] = field(default_factory=list)  # uncaught exceptions of the page
+    failures: list[str] = field(default_factory=list)  # uncaught exceptions; errors and warnings about our own files
     requests: list[str] = field(default_factory=list)  # addresses asked for outside the server
 
     def load(self, workflow: dict) -> None:
@@ -132,6 +132,7 @@ def opened(browser: Any, address: str, renderer: str = CANVAS, window: dict | No
         page = context.new_page()
         found = Frontend(page, renderer)
         page.on("pageerror", lambda error: found.failures.append(str(error)))
+        page.on("console", lambda message: _note_complaint(found, message))
         page.on("request", lambda request: _note_foreign(found, request.url, address))
         page.goto(address)
         page.wait_for_function(IS_READY, timeout=READY_MS)
@@ -140,6 +141,12 @@ def opened(browser: Any, address: str, renderer: str = CANVAS, window: dict | No
         yield found
     finally:
         context.close()
+
+
+def _note_complaint(found: Frontend, message: Any) -> None:
+    text = f"{message.text} ({message.location.get('url', '')})"
+    if message.type in ("error", "warning") and "seedvr2" in text.lower():
+        found.failures.append(f"{message.type}: {text}")
 
 
 def _note_foreign(found: Frontend, url: str, address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from seedvr2_anywhere.tests.nodes.conftest import write_clip
 from seedvr2_anywhere.tools import comfyui, frontend
 
 MUST_RUN = "SEEDVR2_BROWSER_TESTS"  # set in CI: a missing browser is then a failure, not a reason to skip
@@ -22,7 +23,10 @@ def browser():
 @pytest.fixture(scope="session")
 def server(browser, tmp_path_factory):
     """ComfyUI on the CPU with this pack alone, stopped at the end."""
-    with comfyui.running(tmp_path_factory.mktemp("comfyui")) as found:
+    base = tmp_path_factory.mktemp("comfyui")
+    (base / "input").mkdir()
+    write_clip(base / "input" / "clip.mp4")
+    with comfyui.running(base) as found:
         yield found
 
 

@@ -1,0 +1,124 @@
+/** The live run on the Upscale node: plan, stage, frames, time left, hosted segments and cost. */
+
+import { app } from '../../../scripts/app.js'
+import { box, button, dollars, duration, el, number, say } from './dom.mjs'
+import { openSettings } from './open.mjs'
+import { get } from './server.mjs'
+
+const UPSCALE = 'SeedVR2Anywhere.Upscale'
+const NO_TOKEN = 'No RunComfy token'
+const LOST = 'The server was restarted. Press Run: what is finished is kept.'
+const STATES = { running: 'Running', done: 'Done', stopped: 'Stopped', failed: 'Failed' }
+
+const statuses = new Map() // key → newest status; nodes come and go, for instance with the workflow shown
+const panels = new WeakMap() // node → panel
+
+const keyOf = ({ workflow, node }) => `${workflow ?? ''}/${node}`
+
+/** Show what the server said of a run on its node, if that is part of the graph on the page. */
+export function show(status) {
+  statuses.delete(keyOf(status))
+  statuses.set(keyOf(status), status)
+  const node = nodeOf(status)
+  if (!node) return
+  if (!panels.has(node)) panels.set(node, new Panel(node))
+  panels.get(node).show(status)
+}
+
+/** Ask the server once about all recent runs: after a reload, a lost connection or a restart. */
+export async function catchUp() {
+  const told = await get('/seedvr2/runs')
+  const known = new Set(told.map(keyOf))
+  for (const [key, status] of statuses) {
+    if (status.state === 'running' && !known.has(key)) show({ ...status, state: 'stopped', text: say(LOST) })
+  }
+  for (const status of told) if (status.state === 'running' || statuses.has(keyOf(status))) show(status)
+}
+
+/** Put the panels back on nodes that were made anew, as when another workflow is shown. */
+export function restore() {
+  for (const status of [...statuses.values()]) show(status)
+}
+
+/** The node of a status: ids of nodes in subgraphs are paths like 12:35. */
+function nodeOf({ workflow, node }) {
+  let graph = app.rootGraph
+  if (workflow && workflow !== graph.id) return null
+  const path = String(node).split(':')
+  for (const id of path.slice(0, -1)) {
+    graph = graph?.getNodeById(id)?.subgraph ?? graph?.getNodeById(Number(id))?.subgraph
+  }
+  const found = graph?.getNodeById(path.at(-1)) ?? graph?.getNodeById(Number(path.at(-1)))
+  return found?.comfyClass === UPSCALE ? found : null
+}
+
+class Panel {
+  constructor(node) {
+    this.node = node
+    this.head = el('div', { className: 'head' })
+    this.plan = el('p', { className: 'plan' })
+    this.bar = el('progress', { max: 1 })
+    this.facts = el('p', { className: 'facts' })
+    this.segments = el('table', { className: 'segments' })
+    this.text = el('p', { className: 'text', role: 'status' })
+    this.more = el('div')
+    const { outer, inner } = box('run', this.head, this.bar, this.facts, this.plan, this.segments, this.text, this.more)
+    inner.setAttribute('role', 'group')
+    inner.setAttribute('aria-label', say('Live run'))
+    this.height = 60
+    const widget = node.addDOMWidget('seedvr2_run', 'SEEDVR2_RUN', outer, {
+      serialize: false, hideOnZoom: false, getMinHeight: () => this.height, getMaxHeight: () => this.height,
+    })
+    widget.serialize = false // a display only: nothing of it is saved with the workflow
+    this.observer = new ResizeObserver(() => this.fit(inner))
+    this.observer.observe(inner)
+    const before = widget.onRemove
+    widget.onRemove = () => { this.observer.disconnect(); panels.delete(node); before?.call(widget) }
+  }
+
+  show(status) {
+    const shot = status.shot ? say('shot {n}', { n: number(status.shot) }) : ''
+    const stage = status.state === 'running' ? [say(status.stage), shot].filter(Boolean).join(' · ') : ''
+    this.head.replaceChildren(el('span', { className: `state ${status.state}`, textContent: say(STATES[status.state]) }), stage)
+    this.plan.textContent = status.plan
+    this.showFrames(status)
+    this.showSegments(status.segments)
+    this.text.textContent = status.text
+    const asksForToken = status.state === 'failed' && status.text.includes(NO_TOKEN)
+    this.more.replaceChildren(asksForToken ? button('Open settings', openSettings) : '')
+  }
+
+  showFrames({ state, frames, expected, frames_per_second: rate, seconds_left: left, cost_usd: cost }) {
+    const isKnown = Boolean(expected)
+    this.bar.hidden = state !== 'running' && !frames
+    if (isKnown) this.bar.value = Math.min(1, frames / expected)
+    else this.bar.removeAttribute('value')
+    const done = { done: number(frames), all: isKnown ? number(expected) : '' }
+    const count = say(isKnown ? '{done} of {all} frames' : '{done} frames', done)
+    this.bar.setAttribute('aria-label', count)
+    const facts = [count]
+    if (rate && state === 'running') facts.push(say('{n} fps', { n: number(rate, { maximumSignificantDigits: 3 }) }))
+    if (left !== null && state === 'running') facts.push(say('{time} left', { time: duration(left) }))
+    if (cost !== null) facts.push(say('{cost} so far', { cost: dollars(cost) }))
+    this.facts.textContent = facts.join(' · ')
+  }
+
+  showSegments(segments) {
+    const row = ({ index, first, last, state, text, request }) => el('tr', { className: state, title: request },
+      el('td', { textContent: number(index + 1) }), el('td', { textContent: `${number(first + 1)}–${number(last + 1)}` }),
+      el('td', { textContent: say(state) }), el('td', { textContent: text }))
+    const names = ['Segment', 'Frames', 'State', ''].map((name) => el('th', { scope: 'col', textContent: say(name) }))
+    this.segments.hidden = !segments.length
+    this.segments.replaceChildren(el('thead', {}, el('tr', {}, ...names)), el('tbody', {}, ...segments.map(row)))
+  }
+
+  /** Give the node the room that the panel needs; Nodes 2.0 does that by itself. */
+  fit(inner) {
+    const wanted = Math.ceil(inner.offsetHeight) + 20 // the frontend's margin, above and below
+    if (!inner.offsetHeight || wanted === this.height) return
+    const [width, height] = this.node.size
+    if (!LiteGraph.vueNodesMode) this.node.setSize([width, height + wanted - this.height])
+    this.height = wanted
+    this.node.setDirtyCanvas(true, true)
+  }
+}

@@ -1,0 +1,26 @@
+/** The pack's routes and ComfyUI's, as promises; refusals are errors with the server's own words. */
+
+import { api } from '../../../scripts/api.js'
+
+async function call(method, path, body) {
+  const options = { method }
+  if (body !== undefined) {
+    options.body = JSON.stringify(body)
+    options.headers = { 'Content-Type': 'application/json' }
+  }
+  const answer = await api.fetchApi(path, options)
+  const content = await answer.json().catch(() => null)
+  if (answer.ok) return content
+  const said = content?.error?.message ?? content?.error ?? content?.message
+  throw new Error(typeof said === 'string' ? said : `${answer.status} ${answer.statusText}`)
+}
+
+export const get = (path) => call('GET', path)
+export const post = (path, body = {}) => call('POST', path, body)
+export const put = (path, body) => call('PUT', path, body)
+export const remove = (path) => call('DELETE', path, {})
+
+/** The address of a file in input, output or temp. */
+export function viewUrl({ filename, subfolder = '', type = 'output' }) {
+  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+}

@@ -1,0 +1,32 @@
+"""Graphs that the browser tests load, and what they look for on the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from seedvr2_anywhere.tools.frontend import Frontend
+
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "api" / "video_upscale.json"
+LOAD, UPSCALE, COMBINE = "33", "35", "34"
+EMBEDDED = "embedded (small, built in)"
+TIME_MS = 60_000  # for whatever a busy machine may take
+
+
+def main_job(**upscale: object) -> dict:
+    """The bundled API workflow on the small clip with the model that is always there."""
+    found = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+    found[LOAD]["inputs"]["video"] = "clip.mp4"
+    found[UPSCALE]["inputs"] |= {"new_resolution": 48, "backend.model": EMBEDDED, **upscale}
+    return found
+
+
+def load(editor: Frontend, workflow: dict) -> None:
+    """Open a workflow in API form on the page."""
+    editor.page.evaluate("workflow => app.loadApiJson(workflow, 'test')", workflow)
+    editor.settle()
+
+
+def press_run(editor: Frontend) -> None:
+    """Click Run; returns at once."""
+    editor.page.get_by_test_id("queue-button").click()

@@ -1,0 +1,72 @@
+"""The live run on the Upscale node: what is told is shown, after a reload and a lost connection too."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from .graphs import TIME_MS, UPSCALE, load, main_job, press_run
+
+PANEL = ".run"
+TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', status)"
+HOSTED = {
+    "node": UPSCALE, "prompt": "1", "workflow": None, "backend": "RunComfy", "state": "running",
+    "plan": "48 × 32 → 72 × 48, 2 segments", "stage": "Waiting for RunComfy", "frames": 160, "expected": 300,
+    "frames_per_second": 3.214, "seconds_left": 75.0, "shot": None, "cost_usd": 0.14, "job": "clip_1", "text": "",
+    "segments": [
+        {"index": 0, "first": 0, "last": 159, "state": "done", "text": "", "request": "abc"},
+        {"index": 1, "first": 144, "last": 299, "state": "queued", "text": "3 before it", "request": "abd"},
+    ],
+}  # fmt: skip
+SLOW = {"new_resolution": 720}
+
+
+def test_a_run_shows_its_plan_and_its_end_and_saves_nothing_of_it(editor):
+    load(editor, main_job(seed=len(editor.renderer)))  # another run for each renderer: ComfyUI would skip the second
+    saved = editor.workflow()
+    expect(editor.page.locator(PANEL)).to_have_count(0)
+    press_run(editor)
+    panel = editor.page.locator(PANEL)
+    expect(panel.locator(".state.done, .state.failed")).to_be_visible(timeout=TIME_MS)
+    expect(panel).to_contain_text("Done")
+    expect(panel).to_contain_text("24 of 24 frames")
+    expect(panel).to_contain_text("48 × 32 → 72 × 48")
+    box = panel.bounding_box()
+    assert box and box["height"] > 40 and box["width"] > 100
+    assert [one["widgets_values"] for one in editor.workflow()["nodes"]] == [
+        one["widgets_values"] for one in saved["nodes"]
+    ]
+
+
+def test_hosted_segments_time_and_cost_are_shown_and_go_with_the_node(editor):
+    load(editor, main_job())
+    editor.page.evaluate(TELL, HOSTED)
+    panel = editor.page.locator(PANEL)
+    expect(panel).to_contain_text("160 of 300 frames · 3.21 fps · 1 min 15 s left · $0.14 so far")
+    expect(panel.locator("tbody tr")).to_have_count(2)
+    expect(panel.locator("tbody tr").nth(1)).to_contain_text("145–300")
+    expect(panel.locator("tbody tr").nth(1)).to_contain_text("3 before it")
+    expect(panel.get_by_role("progressbar")).to_have_attribute("value", str(160 / 300))
+    editor.page.evaluate("id => app.rootGraph.remove(app.rootGraph.getNodeById(id))", UPSCALE)
+    expect(panel).to_have_count(0)
+
+
+@pytest.mark.parametrize("other", [{"workflow": "of another tab"}, {"node": "33"}, {"node": "99"}, {"node": "35:1"}])
+def test_what_is_not_of_this_graph_is_not_shown(canvas, other):
+    load(canvas, main_job())
+    canvas.page.evaluate(TELL, HOSTED | other)
+    canvas.settle()
+    expect(canvas.page.locator(PANEL)).to_have_count(0)
+
+
+def test_a_run_is_shown_again_after_a_reload_and_after_a_lost_connection(canvas, server):
+    load(canvas, main_job(seed=2, **SLOW))
+    page = canvas.page
+    press_run(canvas)
+    expect(page.locator(PANEL)).to_contain_text("Running", timeout=TIME_MS)
+    page.reload()
+    expect(page.locator(PANEL)).to_contain_text("Running", timeout=TIME_MS)
+    page.evaluate("() => app.api.socket.close()")
+    server.post("/interrupt", {})
+    expect(page.locator(PANEL)).to_contain_text("Stopped", timeout=TIME_MS)
+    expect(page.locator(PANEL)).to_contain_text("Run continues")

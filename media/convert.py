@@ -6,6 +6,7 @@ swscale too and copied once into the batch; 16-bit and opacity go plane by plane
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -18,8 +19,11 @@ from av.video.plane import VideoPlane
 from . import colour as colours
 from .colour import PLANE_OF_CHANNEL, Filter
 from .description import Colour
+from .filling import CONVERTERS
 
 # libavfilter's transpose directions for pictures that must be turned counter-clockwise by so many degrees
+# of a picture, worked on at once: the cores there are for each of the converters of a reading
+SLICES = max(1, (os.cpu_count() or 1) // CONVERTERS)
 TURNS: dict[int, list[Filter]] = {
     0: [],
     90: [("transpose", "cclock")],
@@ -111,7 +115,7 @@ class RgbConverter:
             filters += PACK
         self._packed = is_deep_rgb or output == colours.RGB_8BIT
         # frames carry no time here: one goes in, one comes out
-        self._chain = FilterChain(frame, filters, Fraction(1, 1000), Fraction(25))
+        self._chain = FilterChain(frame, _sliced(filters), Fraction(1, 1000), Fraction(25))
         self._shift = colours.expansion_shift(self._colour, pixel_format)
         self._alpha_shift = colours.alpha_shift(pixel_format)
 
@@ -131,3 +135,8 @@ class RgbConverter:
             colours.expand_16bit(values, shift, channel)
         else:
             channel[...] = values
+
+
+def _sliced(filters: Sequence[Filter]) -> list[Filter]:
+    """The same filters, scaling in SLICES slices instead of one for every core."""
+    return [(name, f"{text}:threads={SLICES}".removeprefix(":") if name == "scale" else text) for name, text in filters]

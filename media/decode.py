@@ -29,6 +29,7 @@ from .timing import Continuity
 # frame threads hold a frame each; this bounds what they hold together
 THREAD_MEMORY = 96 << 20  # bytes: seven threads at 1080p
 BYTES_PER_PIXEL = 6  # 4:4:4 in 16 bit, the deepest planar YUV
+SPARE_THREADS = 2
 MAX_THREADS = 16  # libavcodec's own limit for frame threads
 # where to start decoding for a frame in mid-file, in seconds before it; None is the beginning. Broadcast streams
 # seek to about the right place and need a key frame from there
@@ -271,8 +272,8 @@ def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:
         context.extradata = stream.codec_context.extradata
     pixels = max(1, stream.width * stream.height)
     affordable = max(1, THREAD_MEMORY // (pixels * BYTES_PER_PIXEL))
-    # one frame more in flight than cores, as FFmpeg itself does: the caller converts one meanwhile
-    wanted = threads or (os.cpu_count() or 1) + 1
+    # more frames in flight than cores: the threads that convert take turns with these
+    wanted = threads or (os.cpu_count() or 1) + SPARE_THREADS
     context.thread_count = min(wanted, affordable, MAX_THREADS)
     context.thread_type = "AUTO"
     context.options = {"max_pixels": str(MAX_PIXELS)}

@@ -77,6 +77,11 @@ def is_clearly_progressive(run: Sequence[np.ndarray]) -> bool:
     return len(moving) > len(looks) / 2 and set(moving) == {"progressive"}
 
 
+def is_whole_in_motion(run: Sequence[np.ndarray]) -> bool:
+    """True when every frame of a run moves and is whole."""
+    return set(_looks(run)) == {"progressive"}
+
+
 def luma(frame: av.VideoFrame, columns: int) -> np.ndarray | None:
     """About so many columns of the luma of a planar YUV or grey frame, as float32 [H, columns]; None for others."""
     name = frame.format.name

@@ -24,6 +24,8 @@ LATER_PACKETS = 60  # and whether it holds further on
 SAMPLE_BYTES = 48 << 20  # but no more than this is read for it
 REORDERED = 16  # the longest reordering of any codec: the last stamps of a sample may miss neighbours
 LOOK_FRAMES = 16  # three cycles of pulldown
+# enough when all of them move and are whole: any five frames of pulled-down film hold two that are not
+ENOUGH_FRAMES = 7
 LOOK_COLUMNS = 240  # of the luma are enough to see combing
 LOOK_THREADS = 2
 PLACES = (Fraction(2, 5), Fraction(3, 4))  # of the duration, besides the beginning
@@ -131,7 +133,7 @@ def _look_here(container: av.container.InputContainer, stream: VideoStream, deco
         lines = deinterlace.luma(frame, LOOK_COLUMNS) if count == LOOK_FRAMES else None
         if lines is not None and (not run or lines.shape == run[0].shape):
             run.append(lines)
-        if seen == count:
+        if seen == count or (seen == ENOUGH_FRAMES and not look.flagged and deinterlace.is_whole_in_motion(run)):
             break
     look.runs.append(run)
 

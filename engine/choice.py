@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..models import catalogue
 from .embedded import embedded_model
+from .network import holds_all_parts
 from .text_conditioning import text_file
 from .weights import Hub, MissingWeights, find_or_fetch
 
@@ -70,6 +71,8 @@ def choose(
         dit = find_or_fetch(known, place.folders, place.into, place.hub(), progress, cancelled)
     else:
         dit = _own_file(model, place)
+        if holds_all_parts(dit):
+            return Chosen(dit)
     vae = find_or_fetch(catalogue.VAE_FILE, place.folders, place.into, place.hub(), progress, cancelled)
     return Chosen(dit, vae, text_file(place.folders, place.into, place.hub(), cancelled))
 

@@ -37,6 +37,7 @@ def restore_images(images: Tensor, wish: Wish, network: Network, host: Host | No
     meter = Meter(host, images.shape[0])
     place = 0
     for number, shot in enumerate(ShotStream(batches_of(images)), start=1):
+        network.placement.bring(0)
         meter.begin_shot(number)
         for piece in restore_shot(network, shot.frames, shot.first, method, Streams(), host.check):
             done = join_opacity(finish_piece(piece, method, wish))

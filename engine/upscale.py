@@ -173,6 +173,7 @@ def _make(job: Job, reader: media.Reader, order: Order, host: Host) -> Upscaled:
     for number, shot in enumerate(ShotStream(reader), start=1):
         host.check()
         if shot.first >= job.frames_done:
+            order.network.placement.bring(0)
             meter.begin_shot(number)
             job.record(_make_shot(shot, order, folder, job.segments_done, meter))
             host.kept(job.frames_done)

@@ -27,18 +27,37 @@ FLOAT8_BITS = {"float8_e4m3fn": (0x7F, 0x7F), "float8_e5m2": (0x7F, 0x7C), "floa
 FLOAT8_FIRST_BAD = {getattr(torch, kind): bits for kind, bits in FLOAT8_BITS.items() if hasattr(torch, kind)}
 
 
+class NamedState(dict[str, Tensor]):
+    """A state dict that knows what to be called in messages."""
+
+    def __init__(self, state: Mapping[str, Tensor], name: str) -> None:
+        super().__init__(state)
+        self.name = name
+
+
 def open_state_dict(weights: str | os.PathLike[str] | Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """State dict and a name for messages; an optional `model.diffusion_model.` prefix is stripped.
 
     Tensors stay as opened (views of the mapped file). Raises BadCheckpoint or UnsupportedCheckpoint.
     """
     if isinstance(weights, Mapping):
-        state, name = dict(weights), "the given state dict"
+        state, name = dict(weights), getattr(weights, "name", "the given state dict")
     else:
         path = Path(weights)
         state, name = _open_file(path), str(path)
     _require_tensors(state, name)
     return {key.removeprefix(COMFY_PREFIX): tensor for key, tensor in state.items()}, name
+
+
+def stored_keys(path: Path) -> frozenset[str]:
+    """Names of the tensors in a .safetensors file, from its header alone. Raises BadCheckpoint."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return frozenset(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path} is cut short or damaged: {error}. Download it again.") from error
 
 
 def check_keys(

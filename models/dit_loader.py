@@ -60,6 +60,11 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def is_quantized(state: Mapping[str, Tensor], name: str) -> bool:
+    """True when layers need operations that read quantised weights; raises BadCheckpoint for damaged marks."""
+    return bool(quantized_layers(modernize(state), name))
+
+
 def _load_plain(
     config: DiTConfig,
     state: dict[str, Tensor],

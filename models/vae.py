@@ -201,6 +201,7 @@ class VideoVAE(nn.Module):
         self.encoder = Encoder(config, operations, **place)
         self.decoder = Decoder(config, operations, **place)
         self.dtype = torch.float32  # of the computation; set by `load_vae`
+        self.device: torch.device | None = None  # that computes, where it is not the one the weights lie on
 
     def encode(self, video: Tensor) -> Tensor:
         """video [B,3,T,H,W] in −1..1, T = 4m+1, H and W multiples of 8 → latent [B,16,m+1,H/8,W/8], times 0.9152."""

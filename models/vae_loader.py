@@ -32,7 +32,7 @@ def load_vae(
     check_keys(state, expected_vae_keys(config), name)
     check_finite(state, name)
     device = torch.device(device)
-    dtype = dtype or (torch.float32 if device.type == "cpu" else state["decoder.conv_in.weight"].dtype)
+    dtype = dtype or default_vae_dtype(state, device)
     derived = derive_state(state)
     if operations is None:
         # the order of the maps in memory: otherwise PyTorch re-orders every kernel at every call
@@ -44,6 +44,12 @@ def load_vae(
     vae.load_state_dict(derived, assign=True)
     vae.dtype = dtype
     return vae.to(device, dtype).requires_grad_(False).eval()
+
+
+def default_vae_dtype(state: Mapping[str, Tensor], device: torch.device) -> torch.dtype:
+    """float32 on the CPU, elsewhere what the file holds."""
+    stored = state.get("decoder.conv_in.weight")
+    return torch.float32 if device.type == "cpu" or stored is None else stored.dtype
 
 
 def derive_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

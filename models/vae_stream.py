@@ -44,7 +44,7 @@ class Stream:
         if full_frames < 1 or slice_latents < 1:
             raise BadInput(f"full_frames {full_frames}, slice_latents {slice_latents}: both must be at least 1.")
         self._vae = vae
-        self._device = next(vae.parameters()).device
+        self._device = vae.device or next(vae.parameters()).device
         self.on_host = state == "host"
         store = HostState(self._device) if self.on_host else DeviceState()
         default = CPU_BLOCK_BYTES if self._device.type == "cpu" else DEVICE_BLOCK_BYTES

@@ -20,6 +20,7 @@ from comfy_execution.validation import validate_node_input
 
 from ..engine.host import Host, Progress
 from ..engine.quantize import to_codes
+from ..models.layers import Operations
 from .live_status import Broadcast, LiveStatus
 from .run_board import RunBoard
 
@@ -147,10 +148,36 @@ def free_bytes(device: torch.device) -> int:
     return int(memory.get_total_memory(device))  # pyright: ignore[reportArgumentType]
 
 
-def make_room(size: int, device: torch.device) -> None:
-    """Have other models leave until `size` bytes are free."""
-    if device.type != "cpu":
-        memory.free_memory(size, device)
+def operations_for(device: torch.device, dtype: torch.dtype, is_quantized: bool) -> Operations:
+    """ComfyUI's layers for a device and the dtype they compute in."""
+    from comfy import ops
+
+    if not is_quantized:
+        return ops.manual_cast
+    native = {
+        "float8_e4m3fn": memory.supports_fp8_compute,
+        "float8_e5m2": memory.supports_fp8_compute,
+        "mxfp8": memory.supports_mxfp8_compute,
+        "nvfp4": memory.supports_nvfp4_compute,
+    }
+    emulated = {kind for kind, computes in native.items() if device.type != "cuda" or not computes(device)}
+    return ops.mixed_precision_ops({}, dtype, disabled=emulated)  # pyright: ignore[reportArgumentType]
+
+
+def patcher_of(module: torch.nn.Module, device: torch.device, unloaded: Callable[[], None]) -> object:
+    """What ComfyUI's memory manager calls a model; `unloaded` is called when it took its weights from the device."""
+    from comfy import model_patcher
+    from comfy.patcher_extension import CallbacksMP
+
+    offload = torch.device("cpu") if device.type == "cpu" else memory.unet_offload_device()
+    patcher = model_patcher.CoreModelPatcher(module, load_device=device, offload_device=offload)
+    patcher.add_callback(CallbacksMP.ON_DETACH, lambda _, all_of_it: unloaded() if all_of_it else None)
+    return patcher
+
+
+def load(patchers: list, needed: int) -> None:
+    """Have models on their device, with `needed` bytes of it free for the work."""
+    memory.load_models_gpu(patchers, memory_required=needed)
 
 
 def stop_if_interrupted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,10 +17,12 @@ from ..engine.outlook import look_ahead, middle_of, plan_line
 from ..engine.upscale import Source, Upscaled, Wish, upscale
 from . import comfy_host
 from .live_status import LiveStatus
+from .managed import LoadedNetwork
 from .upscale_inputs import ESTIMATE, PREVIEW
 from .video_value import Clip, ClipVideo, Origin, as_clip_video
 
 PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LOADED = LoadedNetwork()
 RESULTS: set[Path] = set()  # files that VIDEOs handed out in this server's life refer to
 REUSED = "Reused, nothing computed or paid."
 NO_OUTLOOK = "Time and peak memory are not estimated in this version."
@@ -129,14 +131,11 @@ class LocalRun:
         chosen = self._choose()
         comfy_host.stop_if_interrupted()
         self.told.update(stage=LOADING.format(chosen.dit.name))
-        comfy_host.make_room(chosen.size, self.device)
-        return chosen, _load(chosen.dit, chosen.vae, chosen.text, str(self.device), self.backend["precision"],
-                             chosen.dit.stat().st_mtime)  # fmt: skip
-
-
-@lru_cache(maxsize=1)  # one network stays loaded; two upscales in a graph share it
-def _load(dit: Path, vae: Path | None, text: Path | None, device: str, precision: str, _changed: float) -> Network:
-    return load_network(dit, vae, text, device=device, dtype=PRECISIONS[precision])
+        files = (chosen.dit, chosen.vae, chosen.text)
+        dtype = PRECISIONS[self.backend["precision"]]
+        key = (files, chosen.dit.stat().st_mtime, self.device, dtype)
+        load = partial(load_network, *files, dtype=dtype)
+        return chosen, LOADED.get(key, self.device, lambda managed: load(placement=managed))
 
 
 def _hub():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACK = "seedvr2_anywhere"
@@ -20,3 +23,14 @@ def _load_pack() -> None:
 
 if PACK not in sys.modules:
     _load_pack()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small products gain little from more, and on a busy machine threads that wait for each other take minutes."""
+    import torch  # the tests of media/ also run where it is not installed
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

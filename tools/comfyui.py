@@ -79,8 +79,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(base: Path, *options: str) -> Iterator[Server]:
-    """ComfyUI on the CPU with `base` as its folder, stopped at the end. Raises NotRunning."""
+def running(base: Path, *options: str, threads: int | None = None) -> Iterator[Server]:
+    """ComfyUI on the CPU with `base` as its folder, stopped at the end; `threads` limits torch's. Raises NotRunning."""
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
     link = base / "custom_nodes" / PACK
@@ -91,6 +91,8 @@ def running(base: Path, *options: str) -> Iterator[Server]:
                "--disable-auto-launch", "--disable-api-nodes", "--disable-all-custom-nodes",
                "--whitelist-custom-nodes", PACK, "--database-url", "sqlite:///:memory:", *options]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
     with (base / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:

@@ -98,12 +98,23 @@ def test_one_network_stays_loaded_until_another_is_wanted_or_comfyui_frees_it(we
     assert loads == ["one", "two", "two"]
 
 
-def run_with(server, model: str, seeds: tuple[int, ...], kind: str = "") -> int:
+@pytest.fixture
+def on_disk(server):
+    """Writes a file of weights where the server looks for them, and takes it away at the end."""
+    folder, written = server.base / "models" / "SEEDVR2", []
+    folder.mkdir(exist_ok=True)
+
+    def write(kind: str = "") -> str:
+        written.append(write_weights(folder / f"seedvr2_toy_{kind}.safetensors", kind))
+        return written[-1].name
+
+    yield write
+    for path in written:
+        path.unlink()
+
+
+def run_with(server, model: str, seeds: tuple[int, ...]) -> int:
     """How often ComfyUI loaded a transformer while one graph ran upscales with a file of weights."""
-    path = server.base / "models" / "SEEDVR2" / model
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        write_weights(path, kind)
     workflow = server.main_job()
     upscale = workflow.pop("35")
     for number, seed in enumerate(seeds):
@@ -123,14 +134,15 @@ def loads_in(server) -> int:
     return (server.base / "server.log").read_text(errors="replace").count("Requested to load NaDiT")
 
 
-def test_two_upscales_in_a_graph_load_once_and_a_freed_model_is_loaded_again(server):
-    assert run_with(server, "seedvr2_toy.safetensors", (1, 2)) == 1
+def test_two_upscales_in_a_graph_load_once_and_a_freed_model_is_loaded_again(server, on_disk):
+    model = on_disk()
+    assert run_with(server, model, (1, 2)) == 1
     status, _ = server.post("/free", {"unload_models": True, "free_memory": True})
     assert status == 200
     server.run(EMPTY)  # the memory is free after the prompt that follows the wish, at the latest
-    assert run_with(server, "seedvr2_toy.safetensors", (3,)) == 1
+    assert run_with(server, model, (3,)) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_quantised_file_on_disk_works_from_the_node(server, kind):
-    assert run_with(server, f"seedvr2_toy_{kind}.safetensors", (1,), kind) == 1
+def test_a_quantised_file_on_disk_works_from_the_node(server, on_disk, kind):
+    assert run_with(server, on_disk(kind), (1,)) == 1

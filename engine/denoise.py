@@ -27,58 +27,75 @@ class Part:
     first: int = 0
 
 
-def denoise(
-    dit: NaDiT,
-    text: TextConditioning,
-    latents: Iterable[Tensor],
-    windowing: Windowing,
-    seed: int,
-    shot: int,
-    cfg_scale: float = OFFICIAL_CFG,
-    check: Callable[[], None] = lambda: None,
-) -> Iterator[Tensor]:
-    """Encoded latents [1,16,T,h,w] of a shot, in pushes of any size → restored ones, in order, float32.
+@dataclass(frozen=True)
+class Denoiser:
+    """A transformer with its text and all that decides its answers.
 
-    `shot` is the number of the shot's first frame; `check` is called before each block of the transformer. Holds the
-    latents of a few windows, whatever the shot's length.
+    `use` is called before it computes, `check` before each of its blocks; both may raise.
     """
-    yield from denoise_part(dit, text, latents, windowing, seed, Part(shot), cfg_scale, check)
 
+    dit: NaDiT
+    text: TextConditioning
+    windowing: Windowing
+    seed: int
+    cfg_scale: float = OFFICIAL_CFG
+    check: Callable[[], None] = lambda: None
+    use: Callable[[], None] = lambda: None
 
-def denoise_part(
-    dit: NaDiT,
-    text: TextConditioning,
-    latents: Iterable[Tensor],
-    windowing: Windowing,
-    seed: int,
-    part: Part,
-    cfg_scale: float = OFFICIAL_CFG,
-    check: Callable[[], None] = lambda: None,
-) -> Iterator[Tensor]:
-    """The same for the rest of an interrupted shot: exactly what the whole would have given from `part.wanted` on.
+    def restore(self, latents: Iterable[Tensor], part: Part) -> Iterator[Tensor]:
+        """Encoded latents [1,16,T,h,w] of a shot from `part.first` on, in pushes of any size → restored ones, float32.
 
-    `latents` begin at `part.first`; `encoded_from` says where that must be at the latest.
-    """
-    feed, stitcher, held, done = WindowFeed(windowing), Stitcher(), _Held(part.first), part.wanted
+        They come in order from `part.wanted` on, exactly as the whole shot would have given them; `encoded_from` says
+        where `latents` must begin at the latest. Holds those of a few windows, whatever the shot's length.
+        """
+        feed, stitcher, held, done = WindowFeed(self.windowing), Stitcher(), _Held(part.first), part.wanted
 
-    def restore(windows: Iterable[Window]) -> Iterator[Tensor]:
-        nonlocal done
-        for window in windows:
-            if window.stop <= part.wanted:
-                continue
-            latent = held.window(window)
-            noise = shot_noise(seed, part.shot, (window.start, window.stop), (latent.shape[3], latent.shape[4]))
-            ready = stitcher.push(window, restore_latent(dit, text, latent, noise, cfg_scale, check))
-            new = ready[:, :, max(0, done - window.start) :]
-            done += new.shape[2]
-            if new.shape[2]:
-                yield new
+        def restore(windows: Iterable[Window]) -> Iterator[Tensor]:
+            nonlocal done
+            for window in windows:
+                if window.stop <= part.wanted:
+                    continue
+                latent = held.window(window)
+                noise = shot_noise(self.seed, part.shot, (window.start, window.stop), _size(latent))
+                ready = stitcher.push(window, self._step(latent, noise))
+                new = ready[:, :, max(0, done - window.start) :]
+                done += new.shape[2]
+                if new.shape[2]:
+                    yield new
 
-    yield from restore(feed.arrive(part.first))
-    for latent in latents:
-        held.push(latent)
-        yield from restore(feed.arrive(latent.shape[2]))
-    yield from restore(feed.end())
+        yield from restore(feed.arrive(part.first))
+        for latent in latents:
+            held.push(latent)
+            yield from restore(feed.arrive(latent.shape[2]))
+        yield from restore(feed.end())
+
+    def restore_pictures(self, latents: Tensor) -> Tensor:
+        """Latents [B,16,1,h,w] of separate pictures, each restored as if it were alone."""
+        return self._step(latents, picture_noise(self.seed, latents.shape[0], _size(latents)))
+
+    def _step(self, latent: Tensor, noise: Tensor) -> Tensor:
+        """One step from noise [B,16,T,h,w] to the restored latent. Raises BadInput where guidance lacks its text."""
+        negative = None if self.cfg_scale == OFFICIAL_CFG else self.text.negative
+        if self.cfg_scale != OFFICIAL_CFG and negative is None:
+            raise BadInput(
+                f"cfg_scale {self.cfg_scale} needs the negative text conditioning, which is not there; use 1.0."
+            )
+        latent = latent.float()
+        condition, noise = condition_for(latent), noise.to(latent.device)
+
+        def velocity(x: Tensor, timestep: float) -> Tensor:
+            positive = self.dit(x, condition, self.text.positive, timestep)
+            if negative is None:
+                return positive
+            return guide(positive, self.dit(x, condition, negative, timestep), self.cfg_scale)
+
+        self.use()
+        self.dit.on_block = lambda index, count: self.check()
+        try:
+            with torch.no_grad():
+                return sample(velocity, noise)
+        finally:
+            self.dit.on_block = None
 
 
 def encoded_from(wanted: int, windowing: Windowing) -> int:
@@ -86,40 +103,8 @@ def encoded_from(wanted: int, windowing: Windowing) -> int:
     return max(0, wanted - windowing.length + 1)
 
 
-def denoise_pictures(
-    dit: NaDiT,
-    text: TextConditioning,
-    latents: Tensor,
-    seed: int,
-    cfg_scale: float = OFFICIAL_CFG,
-    check: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """Latents [B,16,1,h,w] of separate pictures, each restored as if it were alone."""
-    noise = picture_noise(seed, latents.shape[0], (latents.shape[3], latents.shape[4]))
-    return restore_latent(dit, text, latents, noise, cfg_scale, check)
-
-
-def restore_latent(
-    dit: NaDiT, text: TextConditioning, latent: Tensor, noise: Tensor, cfg_scale: float, check: Callable[[], None]
-) -> Tensor:
-    """One step from noise [B,16,T,h,w] to the restored latent. Raises BadInput where guidance lacks its text."""
-    if cfg_scale != OFFICIAL_CFG and text.negative is None:
-        raise BadInput(f"cfg_scale {cfg_scale} needs the negative text conditioning, which is not there; use 1.0.")
-    latent = latent.float()
-    condition, noise = condition_for(latent), noise.to(latent.device)
-    dit.on_block = lambda index, count: check()
-
-    def velocity(x: Tensor, timestep: float) -> Tensor:
-        positive = dit(x, condition, text.positive, timestep)
-        if cfg_scale == OFFICIAL_CFG or text.negative is None:
-            return positive
-        return guide(positive, dit(x, condition, text.negative, timestep), cfg_scale)
-
-    try:
-        with torch.no_grad():
-            return sample(velocity, noise)
-    finally:
-        dit.on_block = None
+def _size(latent: Tensor) -> tuple[int, int]:
+    return latent.shape[3], latent.shape[4]
 
 
 class _Held:

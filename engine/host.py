@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from .machine import Machine
+
 Clock = Callable[[], float]
 
 
@@ -33,7 +35,8 @@ class Host:
     """Callables of the surrounding program, all called on the thread that runs the network.
 
     check: before each layer; raises to stop. progress: after each finished slice. preview: a finished frame [H,W,3] in
-    0..1, with its index, at most once per `preview_seconds`. kept: after each shot, frames that a stop cannot lose.
+    0..1, with its index, at most once per `preview_seconds`. kept: after each stretch, frames that a stop cannot lose.
+    machine: what is computed on and what is free there; None asks the system.
     """
 
     check: Callable[[], None] = lambda: None
@@ -42,6 +45,7 @@ class Host:
     kept: Callable[[int], None] = lambda frames: None
     preview_seconds: float = 1.0
     clock: Clock = time.monotonic
+    machine: Machine | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,17 +11,19 @@ from torch import Tensor
 
 from .. import media
 from .errors import BadFrames
+from .finish import finish_piece
 from .frames import check_frames
 from .host import Host, Meter
-from .network import Network
-from .padding import plan_geometry
+from .machine import machine_of
+from .memory_errors import is_out_of_memory, release_memory
+from .network import Network, arrange
+from .outlook import foresee
+from .plan import Plan, shrink
 from .quantize import to_codes, to_float
-from .restore import Method, Streams, restore_shot
-from .shot_stream import ShotStream
-from .sizes import target_size
+from .restore import Method, restore_shot, streams_of
+from .shot_stream import Shot, ShotStream
 from .tone import to_sdr
-from .upscale import AUTOMATIC_WINDOW, Wish, finish_piece
-from .windows import windowing_for
+from .wish import Wish
 
 BATCH = 16  # frames that change their number format together
 
@@ -28,23 +31,62 @@ BATCH = 16  # frames that change their number format together
 def restore_images(images: Tensor, wish: Wish, network: Network, host: Host | None = None) -> Tensor:
     """Images [T,H,W,C] in 0..1, C 3 or 4 with opacity last, restored as a clip in their order: [T,h,w,C], float32.
 
-    Raises EngineError for impossible sizes and frames.
+    Planned like a file's run; when memory runs out the shot it happened in is begun again with a smaller plan. Raises
+    EngineError (DoesNotFit) for impossible sizes and frames.
     """
     check_images(images)
     host = host or Host()
-    method = _method(wish, (images.shape[1], images.shape[2]))
-    result = torch.empty(images.shape[0], *method.geometry.target, images.shape[3])
-    meter = Meter(host, images.shape[0])
-    place = 0
-    for number, shot in enumerate(ShotStream(batches_of(images)), start=1):
-        network.placement.bring(0)
-        meter.begin_shot(number)
-        for piece in restore_shot(network, shot.frames, shot.first, method, Streams(), host.check):
-            done = join_opacity(finish_piece(piece, method, wish))
-            result[place : place + len(done)] = done
+    machine = host.machine or machine_of(network.device)
+    outlook = foresee(
+        (images.shape[1], images.shape[2]), len(images), wish, network.outline, machine, network.precision
+    )
+    method = Method(outlook.geometry, outlook.plan.semantic.windowing, wish.seed, wish.cfg_scale)
+    album = _Album(images, torch.empty(len(images), *method.geometry.target, images.shape[3]), wish, network, host)
+    plan = outlook.plan
+    while not album.restore(plan, method):
+        release_memory()
+        plan, _ = shrink(plan, machine.card, network.outline, outlook.clip)
+        method = replace(method, windowing=plan.semantic.windowing)
+    return album.result
+
+
+@dataclass
+class _Album:
+    """Images on their way; those before `done` are finished and end with a shot."""
+
+    images: Tensor
+    result: Tensor
+    wish: Wish
+    network: Network
+    host: Host
+    done: int = 0
+
+    def restore(self, plan: Plan, method: Method) -> bool:
+        """Do what is left; False when memory ran out."""
+        arrange(self.network, plan)
+        meter = Meter(self.host, len(self.images), self.done)
+        try:
+            for number, shot in enumerate(self._shots(method), start=1):
+                if shot.first >= self.done:
+                    meter.begin_shot(number)
+                    self._restore_shot(shot, plan, method, meter)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _shots(self, method: Method) -> ShotStream:
+        return ShotStream(batches_of(self.images), method.windowing.is_pictures)
+
+    def _restore_shot(self, shot: Shot, plan: Plan, method: Method, meter: Meter) -> None:
+        place = shot.first
+        for piece in restore_shot(self.network, shot.frames, place, method, streams_of(plan.neutral), self.host.check):
+            done = join_opacity(finish_piece(piece, method, self.wish))
+            self.result[place : place + len(done)] = done
             place += len(done)
             meter.advance(piece.restored)
-    return result
+        self.done = place
 
 
 def check_images(images: Tensor) -> None:
@@ -94,11 +136,3 @@ def sdr_batches(reader: media.Reader) -> Iterator[tuple[np.ndarray, ...]]:
 def there_and_back(images: Tensor) -> Tensor:
     """Images forward, then backward without showing the first and the last twice."""
     return torch.cat([images, images[1:-1].flip(0)])
-
-
-def _method(wish: Wish, source: tuple[int, int]) -> Method:
-    target = target_size(
-        source, size_by=wish.size_by, resolution=wish.new_resolution, scale=wish.scale, max_long_side=wish.max_long_side
-    )
-    windowing, _ = windowing_for(wish.batch_size or AUTOMATIC_WINDOW)
-    return Method(plan_geometry(source, target), windowing, wish.seed, wish.cfg_scale)

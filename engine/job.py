@@ -1,7 +1,7 @@
-"""A run on disk: what it makes, which shots are finished, where its result is. Survives crashes, stops and restarts.
+"""A run on disk: what it makes, which stretches are finished, where its result is. Survives crashes, stops, restarts.
 
 A job's folder is named by its recipe, so the same source with the same settings finds what was done before. The
-manifest is replaced as a whole, after the segments it names are whole.
+manifest is replaced as a whole, after the files it names are whole. It holds no secrets: no address, no token.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..net.locks import try_lock
+from .windows import Windowing
 
 MANIFEST = "job.json"
 LOCK = "lock"
-VERSION = 1
+VERSION = 2
 KEY_LETTERS = 16
+RUNNING, STOPPED, FAILED, DONE = "running", "stopped", "failed", "done"
 
 
 class JobError(Exception):
@@ -43,16 +46,42 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class FinishedShot:
-    """A shot whose segments are whole."""
+class Stretch:
+    """A finished part of a shot: one segment, and the restored latents that the next part needs."""
 
-    first: int  # frame
+    shot: int  # the shot's first frame
+    first: int  # its own first frame
     frames: int
-    segments: int
+    ends_shot: bool
+    latents: str = ""  # file in the job's folder
+
+
+@dataclass
+class Facts:
+    """What a list of jobs shows of one; JSON values only. Times are seconds since 1970."""
+
+    state: str = RUNNING
+    source: str = ""  # path
+    name: str = ""
+    expected: int | None = None  # frames
+    size: list[int] = field(default_factory=list)  # width, height of the result
+    rate: str = ""  # frames per second, as a fraction
+    selection: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+    wish: dict[str, Any] = field(default_factory=dict)
+    plan: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+    error: str = ""
+    poster: str = ""  # file in the job's folder
+    prompt: Any = None  # whatever the caller needs to go on with it later
 
 
 class Job:
-    """One folder under `root`, held by this process until `close`. Raises JobError when another one holds it."""
+    """One folder under `root`, held by this process until `close`. Raises JobError when another one holds it.
+
+    `record` may be called from any thread.
+    """
 
     def __init__(self, root: Path, name: str, recipe: Recipe) -> None:
         self.folder = root / f"{name}_{recipe.key}"
@@ -65,8 +94,11 @@ class Job:
         if not try_lock(self._lock):
             self._lock.close()
             raise JobError(f"{self.folder.name} is being worked on by another process. Wait for it, or stop it there.")
-        self.shots: list[FinishedShot] = []
+        self._saving = threading.Lock()
+        self.stretches: list[Stretch] = []
+        self.windowings: dict[int, Windowing] = {}  # first frame of a shot → windows from there on
         self.result: str | None = None
+        self.facts = Facts(created=time.time())
         self._load()
 
     def __enter__(self) -> Job:
@@ -77,13 +109,8 @@ class Job:
 
     @property
     def frames_done(self) -> int:
-        """Frames in finished shots."""
-        return sum(shot.frames for shot in self.shots)
-
-    @property
-    def segments_done(self) -> int:
-        """Segments of finished shots."""
-        return sum(shot.segments for shot in self.shots)
+        """Frames in finished stretches."""
+        return sum(stretch.frames for stretch in self.stretches)
 
     @property
     def result_path(self) -> Path | None:
@@ -91,19 +118,41 @@ class Job:
         path = self.folder / self.result if self.result else None
         return path if path and path.is_file() else None
 
-    def record(self, shot: FinishedShot) -> None:
-        """Take note of a finished shot."""
-        self.shots.append(shot)
+    def of_shot(self, first: int) -> list[Stretch]:
+        """Finished stretches of the shot that begins with this frame."""
+        return [stretch for stretch in self.stretches if stretch.shot == first]
+
+    def windowing_at(self, shot: int, planned: Windowing) -> Windowing:
+        """Windows of the shot that begins with this frame: the planned ones, or smaller ones that memory asked for."""
+        places = [place for place in self.windowings if place <= shot]
+        return self.windowings[max(places)] if places else planned
+
+    def note(self, **facts: object) -> None:
+        """Write down what is known of the run."""
+        for name, value in facts.items():
+            setattr(self.facts, name, value)
+        self._save()
+
+    def record(self, stretch: Stretch) -> None:
+        """Take note of a finished stretch; latents of earlier ones that nothing needs any more are deleted."""
+        self.stretches.append(stretch)
+        self._save()
+
+    def change_windows(self, shot: int, windowing: Windowing) -> None:
+        """From the shot that begins with this frame on, windows are others; what is done of it is forgotten."""
+        self.stretches = [stretch for stretch in self.stretches if stretch.shot != shot]
+        self.windowings[shot] = windowing
         self._save()
 
     def finish(self, result: str) -> None:
         """The joined file stands in the folder; its segments are not needed any more."""
-        self.result = result
+        self.result, self.facts.state, self.facts.error = result, DONE, ""
         self._save()
 
-    def restart(self) -> None:
-        """Forget what was done: nothing of it can be used."""
-        self.shots, self.result = [], None
+    def forget(self, shot: int) -> None:
+        """What is done of this shot and later ones cannot be used."""
+        self.stretches = [stretch for stretch in self.stretches if stretch.shot < shot]
+        self.result = None
         self._save()
 
     def require_space(self, needed: int) -> None:
@@ -122,18 +171,32 @@ class Job:
     def _load(self) -> None:
         try:
             stored = json.loads(self._manifest.read_text(encoding="utf-8"))
-            self.shots = [FinishedShot(**shot) for shot in stored["shots"]]
+            self.stretches = [Stretch(**stretch) for stretch in stored["stretches"]]
+            self.windowings = {int(shot): Windowing(**each) for shot, each in stored["windowings"].items()}
             self.result = stored["result"]
+            self.facts = Facts(**stored["facts"])
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError):  # damaged: set aside, its segments are made again
+        except (ValueError, KeyError, TypeError, AttributeError):  # damaged: set aside, its segments are made again
             self._manifest.replace(self._manifest.with_suffix(".damaged"))
 
     def _save(self) -> None:
-        stored = {"version": VERSION, "shots": [asdict(shot) for shot in self.shots], "result": self.result}
-        part = self._manifest.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(stored | {"saved": time.time()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._manifest)
+        with self._saving:
+            self.facts.updated = time.time()
+            stored = {
+                "version": VERSION,
+                "facts": asdict(self.facts),
+                "frames_done": self.frames_done,
+                "windowings": {shot: asdict(windowing) for shot, windowing in self.windowings.items()},
+                "stretches": [asdict(stretch) for stretch in self.stretches],
+                "result": self.result,
+            }
+            part = self._manifest.with_suffix(".part")
+            try:
+                with part.open("w", encoding="utf-8") as file:
+                    json.dump(stored, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(self._manifest)
+            except OSError as error:
+                raise JobError(f"{self._manifest} cannot be written: {error.strerror}. Make room there.") from error

@@ -1,14 +1,23 @@
-"""Who makes the network's layers and brings their weights to the device: this room alone, or the program around it."""
+"""Who makes the network's layers and brings their weights to the device: this room alone, or the program around it.
+
+The engine says what the plan is and which part computes next; whoever implements `Placement` has that part's weights
+where they can be used.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Literal, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..models.dit import NaDiT
 from ..models.layers import Operations
+
+Part = Literal["encoder", "transformer", "decoder"]
+Weights = Literal["resident", "visiting", "streamed"]
 
 
 class Placement(Protocol):
@@ -32,31 +41,80 @@ class Placement(Protocol):
         """Take charge of the weights of a module that was just read."""
         ...
 
-    def bring(self, needed: int) -> None:
-        """Have the adopted weights ready to compute, with `needed` bytes of the device free beside them.
+    def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
+        """The plan, before a run and after each change of it.
 
-        Called on the network's thread before each shot; cheap when everything is in place.
+        weights: of the transformer: resident; visiting, away while the VAE works; streamed block by block. working:
+        bytes each part needs on the device beside its weights.
+        """
+        ...
+
+    def use(self, part: Part) -> None:
+        """Have the weights of the part that computes next ready, with its working memory free beside them.
+
+        Called on the network's thread before each piece of work; cheap when the part is the one of the last call.
         """
         ...
 
 
-@dataclass(frozen=True)
-class Resident:
-    """Weights are read to the device that computes, and stay there."""
+class Plain:
+    """Weights are read to the device that computes. The transformer's leave it and come back as the plan says.
 
-    device: torch.device
+    Those that left once have a copy in host memory, which is kept; leaving again copies nothing.
+    """
 
-    @property
-    def home(self) -> torch.device:
-        """The same device."""
-        return self.device
+    def __init__(self, device: torch.device) -> None:
+        self.device = self.home = device
+        self._transformer: NaDiT | None = None
+        self._away: set[nn.Parameter] = set()
+        self._copies: dict[nn.Parameter, Tensor] = {}
+        self._weights: Weights = "resident"
 
     def operations(self, dtype: torch.dtype, is_quantized: bool) -> Operations | None:
         """Our own layers."""
         return None
 
     def adopt(self, module: nn.Module) -> None:
-        """They are where they belong."""
+        """Take note of the transformer; others stay."""
+        if isinstance(module, NaDiT):
+            self._transformer = module
+            for index, block in enumerate(module.blocks):
+                block.register_forward_pre_hook(partial(self._enter_block, index))
 
-    def bring(self, needed: int) -> None:
-        """They are where they belong."""
+    def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
+        """See Placement."""
+        self._weights = weights
+        if weights == "resident" and self._transformer is not None:
+            self._enter(self._transformer.parameters())
+
+    def use(self, part: Part) -> None:
+        """See Placement."""
+        if self._weights == "resident" or self._transformer is None:
+            return
+        everything = set(self._transformer.parameters())
+        if part != "transformer":
+            self._leave(everything)
+        elif self._weights == "visiting":
+            self._enter(everything)
+        else:
+            self._enter(everything - set(self._transformer.blocks.parameters()))
+
+    def _enter_block(self, index: int, *_call: object) -> None:
+        if self._weights != "streamed" or self._transformer is None:
+            return
+        blocks = list(self._transformer.blocks)
+        self._leave(blocks[index - 1].parameters())  # of the first: the last one of the call before
+        self._enter(blocks[index].parameters())
+
+    def _enter(self, weights: Iterable[nn.Parameter]) -> None:
+        for weight in self._away.intersection(weights):
+            weight.data = self._copies[weight].to(self.device, non_blocking=True, copy=True)
+            self._away.discard(weight)
+
+    def _leave(self, weights: Iterable[nn.Parameter]) -> None:
+        for weight in set(weights) - self._away:
+            if weight not in self._copies:
+                copy = weight.data.cpu()
+                self._copies[weight] = copy.pin_memory() if self.device.type == "cuda" else copy
+            weight.data = self._copies[weight]
+            self._away.add(weight)

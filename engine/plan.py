@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -19,6 +19,7 @@ from ..models.dit_memory import dit_peak_bytes
 from ..models.vae_config import SPATIAL_FACTOR, VAEConfig
 from ..models.vae_memory import Footprint, decoder_footprint, encoder_footprint
 from .errors import EngineError
+from .placement import Part, Weights
 from .shots import LOOK_AHEAD
 from .windows import Windowing, windowing_for, windowing_of
 
@@ -79,8 +80,8 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Network:
-    """The models to be used: name and stored size of the transformer's file, and both configs."""
+class Outline:
+    """The models to be used, as far as plans need to know: name and stored size of the transformer, both configs."""
 
     name: str
     dit: DiTConfig
@@ -118,7 +119,7 @@ class Semantic:
 class Neutral:
     """The half that decides what fits."""
 
-    weights: str  # of the transformer: "resident", "visiting" (away while the VAE works), "streamed" block by block
+    weights: Weights  # of the transformer: "resident", "visiting" (away while the VAE works), "streamed" block by block
     state: str  # of the VAE: "device" or "host"
     full_frames: int  # decoded at a time at full size
     block_bytes: int | None = None  # limit of a convolution's input block; None: whole frames
@@ -154,6 +155,7 @@ class Peaks:
 
     device: int
     host: int
+    working: Mapping[Part, int] = field(default_factory=dict, compare=False)  # of each part, its weights left out
 
     def fit(self, room: Room) -> bool:
         """Whether they do, margins kept."""
@@ -171,7 +173,7 @@ class Plan:
 
 
 def make_plan(
-    card: Card, network: Network, clip: Clip, room: Room, batch_size: int = 0, precision: str = "auto"
+    card: Card, network: Outline, clip: Clip, room: Room, batch_size: int = 0, precision: str = "auto"
 ) -> Plan:
     """Plan for settings as the node has them; raises DoesNotFit before anything is loaded."""
     semantic, remarks = choose_semantic(card, network, clip.padded, batch_size, precision)
@@ -182,7 +184,7 @@ def make_plan(
 
 
 def choose_semantic(
-    card: Card, network: Network, padded: tuple[int, int], batch_size: int = 0, precision: str = "auto"
+    card: Card, network: Outline, padded: tuple[int, int], batch_size: int = 0, precision: str = "auto"
 ) -> tuple[Semantic, tuple[str, ...]]:
     """From settings and the class of the card alone; with remarks where a setting could not be taken as it is."""
     if precision not in (*PRECISIONS, "auto"):
@@ -196,7 +198,7 @@ def choose_semantic(
     return Semantic(network.name, windowing, precision), ()
 
 
-def choose_neutral(card: Card, network: Network, clip: Clip, semantic: Semantic, room: Room) -> tuple[Neutral, Peaks]:
+def choose_neutral(card: Card, network: Outline, clip: Clip, semantic: Semantic, room: Room) -> tuple[Neutral, Peaks]:
     """The fastest level whose predicted peaks fit; raises DoesNotFit naming the least that would do."""
     least = None
     for neutral in _levels(card):
@@ -207,7 +209,7 @@ def choose_neutral(card: Card, network: Network, clip: Clip, semantic: Semantic,
     raise DoesNotFit(_refusal(card, clip, semantic, least, room))
 
 
-def predict(card: Card, network: Network, clip: Clip, semantic: Semantic, neutral: Neutral) -> Peaks:
+def predict(card: Card, network: Outline, clip: Clip, semantic: Semantic, neutral: Neutral) -> Peaks:
     """Peaks of a shot's three stages, which take turns on the device while the VAE's states live on."""
     encoder, decoder = (_footprint(kind, network, clip, semantic, neutral) for kind in ("encode", "decode"))
     states = 0 if neutral.state == "host" else encoder.state + decoder.state
@@ -215,20 +217,25 @@ def predict(card: Card, network: Network, clip: Clip, semantic: Semantic, neutra
     at_work = _window_bytes(card, network, clip.padded, semantic.windowing.length, semantic.dtype)
     resident = network.dit_bytes if neutral.weights == "resident" else 0
     held = BLOCKS_IN_FLIGHT * network.dit_bytes // network.dit.layers
-    working = held if neutral.weights == "streamed" else network.dit_bytes
+    used = held if neutral.weights == "streamed" else network.dit_bytes
     stages = (  # each footprint holds its own half's weights and, on the device, its own state
         resident + vae - encoder.weights + encoder.device + (states and decoder.state),
-        working + vae + states + at_work,
+        used + vae + states + at_work,
         resident + vae - decoder.weights + decoder.device + (states and encoder.state),
     )
     frames = _frame_bytes(clip, semantic, neutral.push)
+    working: dict[Part, int] = {
+        "encoder": encoder.device - encoder.weights,
+        "transformer": at_work,
+        "decoder": decoder.device - decoder.weights,
+    }
     if card.kind == "cpu":
-        return Peaks(0, max(stages) + frames)
+        return Peaks(0, max(stages) + frames, working)
     stored = 0 if neutral.weights == "resident" else network.dit_bytes
-    return Peaks(max(stages), encoder.host + decoder.host + stored + frames)
+    return Peaks(max(stages), encoder.host + decoder.host + stored + frames, working)
 
 
-def shrink(plan: Plan, card: Card, network: Network, clip: Clip) -> tuple[Plan, bool]:
+def shrink(plan: Plan, card: Card, network: Outline, clip: Clip) -> tuple[Plan, bool]:
     """The next smaller plan after out-of-memory, and whether it holds only from the next shot on.
 
     The neutral half goes first and changes nothing in the result; then the window, which does. Raises DoesNotFit.
@@ -268,6 +275,11 @@ def describe(plan: Plan, clip: Clip) -> str:
     return ". ".join([line, *(remark.rstrip(".") for remark in plan.remarks)]) + "."
 
 
+def precision_of(dtype: torch.dtype) -> str:
+    """The name plans give a number format."""
+    return next(name for name, each in PRECISIONS.items() if each == dtype)
+
+
 def class_of(card: Card) -> CardClass:
     """The class a card belongs to; the smallest takes all that are smaller still."""
     if card.kind == "cpu":
@@ -275,7 +287,7 @@ def class_of(card: Card) -> CardClass:
     return next((each for each in CARD_CLASSES if card.total_bytes >= each.least_gib * GIB), CARD_CLASSES[-1])
 
 
-def _window_latents(card: Card, network: Network, padded: tuple[int, int], dtype: torch.dtype) -> int:
+def _window_latents(card: Card, network: Outline, padded: tuple[int, int], dtype: torch.dtype) -> int:
     """The longest window whose tokens take no more than their share of the smallest card of the class."""
     group = class_of(card)
     budget = ACTIVATION_SHARE * group.least_gib * GIB
@@ -284,7 +296,7 @@ def _window_latents(card: Card, network: Network, padded: tuple[int, int], dtype
     return next(fitting, WINDOWS[-1])
 
 
-def _window_bytes(card: Card, network: Network, padded: tuple[int, int], latents: int, dtype: torch.dtype) -> int:
+def _window_bytes(card: Card, network: Outline, padded: tuple[int, int], latents: int, dtype: torch.dtype) -> int:
     """Memory of one transformer call beside its weights; separate pictures take turns."""
     grid = (max(1, latents), padded[0] // SPATIAL_FACTOR, padded[1] // SPATIAL_FACTOR)
     return dit_peak_bytes(network.dit, grid, network.text_length, dtype, card.kind)
@@ -296,7 +308,7 @@ def _levels(card: Card) -> Iterator[Neutral]:
             yield replace(level, push=push)
 
 
-def _footprint(kind: str, network: Network, clip: Clip, semantic: Semantic, neutral: Neutral) -> Footprint:
+def _footprint(kind: str, network: Outline, clip: Clip, semantic: Semantic, neutral: Neutral) -> Footprint:
     options = (neutral.state, neutral.full_frames, neutral.block_bytes)
     return _known_footprint(kind, network.vae, clip.padded, semantic.dtype, options)
 
@@ -336,4 +348,4 @@ def _say_size(size: tuple[int, int]) -> str:
 
 
 def _say_gib(amount: int) -> str:
-    return f"{amount / GIB:.1f} GiB"
+    return f"{amount / GIB:.1f} GiB" if amount >= GIB / 10 else f"{amount / MIB:.0f} MiB"

@@ -28,12 +28,30 @@ class Shot:
     frames: Iterator[Frame]
 
 
-class ShotStream:
-    """Iterator of shots over batches (frames, pts) or (frames, pts, alpha). Holds the finder's look-ahead of frames."""
+class Everything:
+    """A finder that finds nothing: every frame belongs to the first shot at once."""
 
-    def __init__(self, batches: Iterable[tuple[np.ndarray, ...]]) -> None:
+    settled = 0
+
+    def push(self, frames: np.ndarray) -> list[int]:
+        """No cut here."""
+        self.settled += len(frames)
+        return []
+
+    def finish(self) -> list[int]:
+        """Nor at the end."""
+        return []
+
+
+class ShotStream:
+    """Iterator of shots over batches (frames, pts) or (frames, pts, alpha). Holds the finder's look-ahead of frames.
+
+    `is_one`: all frames are one shot, where cuts do not matter.
+    """
+
+    def __init__(self, batches: Iterable[tuple[np.ndarray, ...]], is_one: bool = False) -> None:
         self._batches = iter(batches)
-        self._finder = ShotFinder()
+        self._finder = Everything() if is_one else ShotFinder()
         self._held: deque[Frame] = deque()
         self._next = 0  # number of the first frame held
         self._starts: deque[int] = deque()

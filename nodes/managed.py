@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
 from ..engine.network import Network
+from ..engine.placement import Part, Weights
+from ..models.dit import NaDiT
 from ..models.layers import Operations
 from . import comfy_host
 
@@ -22,7 +24,9 @@ class Managed:
         self.device = device
         self.home = torch.device("cpu")
         self._unloaded = unloaded
-        self._patchers: list = []
+        self._patchers: dict[str, object] = {}
+        self._working: Mapping[Part, int] = {}
+        self._used: Part | None = None
 
     def operations(self, dtype: torch.dtype, is_quantized: bool) -> Operations | None:
         """ComfyUI's, which cast, stream and dequantise; but on the processor our own layers are twice as fast."""
@@ -32,11 +36,20 @@ class Managed:
 
     def adopt(self, module: nn.Module) -> None:
         """Have ComfyUI know the module."""
-        self._patchers.append(comfy_host.patcher_of(module, self.device, self._unloaded))
+        part = "transformer" if isinstance(module, NaDiT) else "VAE"
+        self._patchers[part] = comfy_host.patcher_of(module, self.device, self._unloaded)
 
-    def bring(self, needed: int) -> None:
-        """Have the weights loaded, other models leaving as far as `needed` bytes beside them ask for it."""
-        comfy_host.load(self._patchers, needed)
+    def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
+        """What works beside the weights; how they are held is ComfyUI's to decide."""
+        self._working, self._used = working, None
+        comfy_host.load(list(self._patchers.values()), 0)
+
+    def use(self, part: Part) -> None:
+        """Have the part's weights loaded; other models leave as far as its working memory asks for it."""
+        if part != self._used:
+            patcher = self._patchers["transformer" if part == "transformer" else "VAE"]
+            comfy_host.load([patcher], self._working.get(part, 0))
+            self._used = part
 
 
 class LoadedNetwork:

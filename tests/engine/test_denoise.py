@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 import torch
-from seedvr2_anywhere.engine.denoise import Part, denoise, denoise_part, denoise_pictures, encoded_from
+from seedvr2_anywhere.engine.denoise import Denoiser, Part, encoded_from
 from seedvr2_anywhere.engine.noise import shot_noise
 from seedvr2_anywhere.engine.windows import Windowing, mix, plan_windows
 from seedvr2_anywhere.models import load_dit
@@ -36,7 +36,8 @@ def encoded(latents: int, batch: int = 1) -> torch.Tensor:
 
 
 def restored(dit, text, latents, push: int = 3, windowing=WINDOWING, **options) -> torch.Tensor:
-    return torch.cat(list(denoise(dit, text, latents.split(push, dim=2), windowing, SEED, SHOT, **options)), dim=2)
+    denoiser = Denoiser(dit, text, windowing, SEED, **options)
+    return torch.cat(list(denoiser.restore(latents.split(push, dim=2), Part(SHOT))), dim=2)
 
 
 def one_window(dit, text, latents, start: int, stop: int) -> torch.Tensor:
@@ -68,7 +69,7 @@ def test_the_rest_of_an_interrupted_shot_is_exactly_that_of_the_whole(dit, text,
     first = encoded_from(wanted, WINDOWING)
     assert first <= wanted
     part = Part(SHOT, wanted, first)
-    rest = denoise_part(dit, text, latents[:, :, first:].split(4, dim=2), WINDOWING, SEED, part)
+    rest = Denoiser(dit, text, WINDOWING, SEED).restore(latents[:, :, first:].split(4, dim=2), part)
     assert torch.cat(list(rest), dim=2).equal(restored(dit, text, latents)[:, :, wanted:])
 
 
@@ -85,7 +86,7 @@ def test_memory_does_not_grow_with_the_shot(dit, text):
             del latent
             most = max(most, len(alive))
 
-    for _ in denoise(dit, text, latents(), WINDOWING, SEED, SHOT):
+    for _ in Denoiser(dit, text, WINDOWING, SEED).restore(latents(), Part(SHOT)):
         pass
     assert most <= WINDOWING.look_ahead + WINDOWING.length, f"{most} latents held at once"
 
@@ -105,8 +106,9 @@ def test_guidance_without_the_negative_text_is_refused(dit, text):
 
 def test_pictures_together_equal_pictures_one_by_one(dit, text):
     pictures = encoded(1, batch=3)
-    together = denoise_pictures(dit, text, pictures, SEED)
-    alone = [denoise_pictures(dit, text, picture[None], SEED) for picture in pictures]
+    denoiser = Denoiser(dit, text, WINDOWING, SEED)
+    together = denoiser.restore_pictures(pictures)
+    alone = [denoiser.restore_pictures(picture[None]) for picture in pictures]
     assert together.equal(torch.cat(alone))
     assert together.shape == pictures.shape
 
@@ -127,4 +129,4 @@ def test_a_check_may_stop_it_before_any_block(dit, text):
 
 def test_latents_that_begin_too_late_are_refused(dit, text):
     with pytest.raises(BadInput, match="begin at 6"):
-        list(denoise_part(dit, text, [encoded(6)], WINDOWING, SEED, Part(SHOT, wanted=6, first=6)))
+        list(Denoiser(dit, text, WINDOWING, SEED).restore([encoded(6)], Part(SHOT, wanted=6, first=6)))

@@ -17,7 +17,7 @@ from seedvr2_anywhere.engine.plan import (
     Card,
     Clip,
     DoesNotFit,
-    Network,
+    Outline,
     Room,
     choose_neutral,
     choose_semantic,
@@ -30,8 +30,8 @@ from seedvr2_anywhere.engine.plan import (
 from seedvr2_anywhere.engine.windows import Windowing
 from seedvr2_anywhere.models.vae_config import VAEConfig
 
-SMALL = Network("embedded", dit_config("3b", 256), 60 << 20, VAEConfig(widths=(32, 32, 64, 64)))
-LARGE = Network("seedvr2_3b_fp16", REAL_DIT["3b"], int(6.8e9), VAEConfig())
+SMALL = Outline("embedded", dit_config("3b", 256), 60 << 20, VAEConfig(widths=(32, 32, 64, 64)))
+LARGE = Outline("seedvr2_3b_fp16", REAL_DIT["3b"], int(6.8e9), VAEConfig())
 CLIP = Clip((144, 256), (288, 512), (304, 512), 240)
 HD = Clip((540, 960), (1080, 1920), (1104, 1920), 1)
 PLENTY = Room(1 << 40, 1 << 40)

@@ -15,9 +15,10 @@ from seedvr2_anywhere.engine.host import Host
 from seedvr2_anywhere.engine.job import Job, JobError, Recipe
 from seedvr2_anywhere.engine.network import load_network
 from seedvr2_anywhere.engine.padding import plan_geometry
+from seedvr2_anywhere.engine.plan import PROCESSOR_LEVELS, Neutral
 from seedvr2_anywhere.engine.restore import Method, Streams, restore_shot
 from seedvr2_anywhere.engine.shot_stream import Frame
-from seedvr2_anywhere.engine.upscale import Source, Wish, upscale
+from seedvr2_anywhere.engine.upscale import Source, Terms, Wish, upscale
 from seedvr2_anywhere.engine.windows import windowing_for
 from seedvr2_anywhere.models.errors import UnsupportedCheckpoint
 from seedvr2_anywhere.tools.stand_in import make_weights
@@ -90,8 +91,9 @@ def test_colours_follow_the_source(clip, undisturbed):
 
 def test_a_second_run_computes_nothing(clip, network, tmp_path):
     first = run(clip, network, tmp_path)
-    untouchable = SimpleNamespace(dtype=torch.float32)  # no call, no stream
-    again = run(clip, replace(network, dit=untouchable, vae=untouchable), tmp_path)
+    known = ("dtype", "config", "parameters", "buffers")  # and nothing that computes
+    dit, vae = (SimpleNamespace(**{name: getattr(each, name) for name in known}) for each in (network.dit, network.vae))
+    again = run(clip, replace(network, dit=dit, vae=vae), tmp_path)
     assert again.path == first.path
     assert again.reused == FRAMES
 
@@ -124,14 +126,15 @@ def test_a_stopped_run_goes_on_to_the_same_frames(clip, network, undisturbed, tm
 
 
 NEUTRAL = {
-    "state on the host": Streams({"state": "host"}, {"state": "host"}),
-    "one full-size frame at a time": Streams({"full_frames": 1}, {"full_frames": 1}),
+    "state on the host": Neutral("resident", "host", 4),
+    "one full-size frame at a time": Neutral("resident", "device", 1, push=4),
+    "small blocks": PROCESSOR_LEVELS[-1],
 }
 
 
 @pytest.mark.parametrize("case", NEUTRAL)
 def test_memory_options_do_not_change_a_frame(clip, network, undisturbed, tmp_path, case):
-    other = run(clip, network, tmp_path, streams=NEUTRAL[case])
+    other = run(clip, network, tmp_path, terms=Terms(neutral=NEUTRAL[case]))
     difference = np.abs(frames_of(other.path).astype(int) - frames_of(undisturbed.path).astype(int))
     assert difference.max() <= (0 if "host" in case else 64)  # of 65535: float rounding through a 10-bit codec
 

@@ -180,6 +180,11 @@ def load(patchers: list, needed: int) -> None:
     memory.load_models_gpu(patchers, memory_required=needed)
 
 
+def has_loaded(patchers: list) -> bool:
+    """True while any of the models is among those that the memory manager loaded."""
+    return any(one.model is patcher for one in list(memory.current_loaded_models) for patcher in patchers)
+
+
 def stop_if_interrupted() -> None:
     """Raise ComfyUI's interrupt when the user pressed Stop; on the thread ComfyUI called only."""
     memory.throw_exception_if_processing_interrupted()

@@ -14,7 +14,8 @@ from ..models.dit import NaDiT
 from ..models.layers import Operations
 from . import comfy_host
 
-SECONDS_TO_FORGET = 1.0  # the manager still looks at a model that it has just unloaded
+SECONDS_TO_FORGET = 1.0  # the manager still looks at a model that it is unloading
+MOST_TRIES = 30  # after these it has loaded the model again
 
 
 class Managed:
@@ -51,6 +52,11 @@ class Managed:
             comfy_host.load([patcher], self._working.get(part, 0))
             self._used = part
 
+    @property
+    def is_listed(self) -> bool:
+        """True while the manager counts the weights among those it loaded."""
+        return comfy_host.has_loaded(self._patchers)
+
 
 class LoadedNetwork:
     """The one network that stays loaded between runs, for as long as ComfyUI's memory manager keeps it."""
@@ -58,20 +64,30 @@ class LoadedNetwork:
     def __init__(self) -> None:
         self._key: object = None
         self._network: Network | None = None
+        self._managed: Managed | None = None
 
     def get(self, key: object, device: torch.device, load: Callable[[Managed], Network]) -> Network:
         """The network known by `key`, loaded where there is none; another one is forgotten first."""
         if self._network is None or self._key != key:
             self.forget()
-            self._network = load(Managed(device, lambda: self._forget_soon(key)))
-            self._key = key
+            managed = Managed(device, lambda: self._forget_soon(key))
+            self._network, self._key, self._managed = load(managed), key, managed
         return self._network
 
     def forget(self) -> None:
         """Let its memory go."""
-        self._key = self._network = None
+        self._key = self._network = self._managed = None
 
-    def _forget_soon(self, key: object) -> None:
-        timer = threading.Timer(SECONDS_TO_FORGET, lambda: self.forget() if self._key == key else None)
+    def _forget_soon(self, key: object, tries: int = 0) -> None:
+        timer = threading.Timer(SECONDS_TO_FORGET, self._forget_unlisted, (key, tries))
         timer.daemon = True
         timer.start()
+
+    def _forget_unlisted(self, key: object, tries: int) -> None:
+        managed = self._managed
+        if self._key != key or managed is None:
+            return
+        if not managed.is_listed:
+            self.forget()
+        elif tries < MOST_TRIES:
+            self._forget_soon(key, tries + 1)

@@ -6,6 +6,7 @@ The browser is Debian's Chromium, driven by Playwright; the page is whatever fro
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,11 +71,11 @@ class Frontend:
 
     def workflow(self) -> dict:
         """The graph as the frontend saves it."""
-        return self.page.evaluate("async () => (await app.graphToPrompt()).workflow")
+        return json.loads(self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).workflow)"))
 
     def prompt(self) -> dict:
         """The graph in API form, as Run would post it."""
-        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+        return json.loads(self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)"))
 
     def run(self) -> None:
         """Press Run and wait until the queue is empty again."""

@@ -1,0 +1,44 @@
+"""The bundled workflows are what the frontend saves: opened in the page, each value lands in its own widget."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from seedvr2_anywhere.tools import frontend
+from seedvr2_anywhere.tools.templates import TEMPLATES, WORKFLOWS, for_scripts, name_models
+
+
+@pytest.fixture(scope="module", params=frontend.RENDERERS)
+def one_editor(browser, server, request):
+    """One page for all templates, as opening one after another is what users do."""
+    name_models(server.base / "models")
+    with frontend.opened(browser, server.address, request.param) as found:
+        yield found
+        assert found.failures == []
+        assert found.requests == []
+
+
+def stored(path: str) -> dict:
+    """A bundled file."""
+    return json.loads((WORKFLOWS / path).read_text(encoding="utf-8"))
+
+
+def essence(graph: dict) -> tuple:
+    """Nodes with all their values, and wires: what must survive opening and saving."""
+    nodes = {node["id"]: (node["type"], node["mode"], node.get("widgets_values") or []) for node in graph["nodes"]}
+    return nodes, sorted(map(tuple, (link[1:] for link in graph["links"])))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one.title)
+def test_a_workflow_opens_unchanged(one_editor, template):
+    graph = stored(f"{template.title}.json")
+    one_editor.load(graph)
+    assert one_editor.missing_nodes() == []
+    assert essence(one_editor.workflow()) == essence(graph)
+    prompt = for_scripts(one_editor.prompt())
+    assert prompt == stored(f"api/{template.api_name}.json")
+    for number, node in prompt.items():
+        shown = one_editor.widgets(number)
+        typed = {name: value for name, value in node["inputs"].items() if not isinstance(value, list | dict)}
+        assert {name: shown[name] for name in typed} == typed

@@ -72,6 +72,11 @@ def jobs_folder() -> Path:
     return Path(chosen) if chosen else Path(folder_paths.get_output_directory()) / JOBS_FOLDER
 
 
+def links_folder() -> Path:
+    """Where clips behind links are kept."""
+    return jobs_folder() / "sources" / "links"
+
+
 def input_folder() -> Path:
     """Where uploads are."""
     return Path(folder_paths.get_input_directory())

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from .. import media
+from .. import media, net
+from ..engine.links import check_link, fetch_link, is_link, place_of
+from ..net import guarded_session as open_session
 from . import comfy_host
 from .video_value import Clip, ClipVideo
 
@@ -20,6 +22,7 @@ SUFFIXES = frozenset(
 ANY = 2**31 - 1
 SELECTION = {"start": "start_time", "duration": "duration", "force_rate": "force_rate", "skip": "skip_first_frames",
              "every": "select_every_nth", "cap": "frame_load_cap"}  # fmt: skip
+HANDED_OUT: set[Path] = set()  # files of links that VIDEOs of this server's life refer to
 TREATMENT = ("deinterlace", "pixel_aspect", "color_matrix", "color_range")
 
 
@@ -49,26 +52,32 @@ class LoadVideo(io.ComfyNode):
         if video is None or path is None:  # one of them comes by wire
             return True
         try:
-            media.probe(_source(video, path), comfy_host.readable_folders())
-        except (media.MediaError, OSError, ValueError) as error:
+            if is_link(_typed(path)):
+                check_link(_typed(path), net.Rules())
+            else:
+                media.probe(_source(video, path), comfy_host.readable_folders())
+        except (media.MediaError, net.NetError, OSError, ValueError) as error:
             return _explained(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, video, path, **_widgets) -> tuple[float, int]:
+    def fingerprint_inputs(cls, video, path, **_widgets) -> tuple:
+        """Changes with the file; for a link, when what was fetched is gone."""
+        if is_link(_typed(path)):
+            kept = place_of(_typed(path), comfy_host.links_folder())
+            return _typed(path), kept in HANDED_OUT and not kept.exists()
         state = os.stat(_source(video, path))
         return state.st_mtime, state.st_size
 
     @classmethod
     def execute(cls, video, path, hdr, **widgets) -> io.NodeOutput:
-        allowed = comfy_host.readable_folders()
-        try:
-            info = media.probe(_source(video, path), allowed)
-        except media.NotAllowed as error:
-            raise media.NotAllowed(_explained(error)) from None
+        if is_link(_typed(path)):
+            clip, info = _from_link(_typed(path), cls.hidden.unique_id)
+        else:
+            clip, info = _from_disk(video, path)
         selection = media.Selection(**{field: widgets[name] for field, name in SELECTION.items()})
         treatment = media.Treatment(**{name: widgets[name] for name in TREATMENT})
-        clip = Clip(info.path, selection, treatment, hdr == "to SDR", allowed=tuple(allowed) if allowed else None)
+        clip = replace(clip, selection=selection, treatment=treatment, as_sdr=hdr == "to SDR")
         loaded = ClipVideo(clip, info)
         cut = _cap_line(loaded)
         if cut:
@@ -123,9 +132,36 @@ def _uploads() -> list[str]:
     return sorted(found)
 
 
+def _typed(path: str) -> str:
+    """The path widget's text without the quotes that file managers copy along."""
+    return (path or "").strip().strip("\"'")
+
+
+def _from_disk(video: str, path: str) -> tuple[Clip, media.MediaInfo]:
+    allowed = comfy_host.readable_folders()
+    try:
+        info = media.probe(_source(video, path), allowed)
+    except media.NotAllowed as error:
+        raise media.NotAllowed(_explained(error)) from None
+    return Clip(info.path, allowed=tuple(allowed) if allowed else None), info
+
+
+def _from_link(link: str, node: str | None) -> tuple[Clip, media.MediaInfo]:
+    """Fetched once; an interrupt stops the download, which goes on with the next run."""
+    folder = comfy_host.links_folder()
+    progress = comfy_host.download_progress(node)
+    try:
+        info = fetch_link(link, folder, open_session(), progress, comfy_host.is_interrupted)
+    except net.Cancelled:
+        comfy_host.stop_if_interrupted()
+        raise
+    HANDED_OUT.add(info.path)
+    return Clip(info.path, allowed=(folder,), address=link), info
+
+
 def _source(video: str, path: str) -> Path:
-    """The file or folder meant; raises a MediaError for a link, or when it is not there."""
-    text = (path or "").strip().strip("\"'")
+    """The file or folder meant; raises a MediaError when it is not there."""
+    text = _typed(path)
     if not text:
         return comfy_host.input_file(video)
     return media.resolve(text, comfy_host.readable_folders())

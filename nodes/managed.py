@@ -55,7 +55,7 @@ class Managed:
     @property
     def is_listed(self) -> bool:
         """True while the manager counts the weights among those it loaded."""
-        return comfy_host.has_loaded(self._patchers)
+        return comfy_host.has_loaded(list(self._patchers.values()))
 
 
 class LoadedNetwork:

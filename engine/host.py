@@ -65,6 +65,11 @@ class Meter:
         self.shot = number
         self._start = self.host.clock() if self._start is None else self._start
 
+    @property
+    def measured(self) -> tuple[int, float]:
+        """Frames made and the seconds since the first shot began."""
+        return self._made, 0.0 if self._start is None else self.host.clock() - self._start
+
     def advance(self, frames: Tensor) -> None:
         """`frames` [T,H,W,3] in 0..1 are finished."""
         index = self.reused + self._made

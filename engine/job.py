@@ -67,6 +67,7 @@ class Facts:
     size: list[int] = field(default_factory=list)  # width, height of the result
     rate: str = ""  # frames per second, as a fraction
     selection: dict[str, str] = field(default_factory=dict)
+    start: str = ""  # seconds from the source's first frame to the first one wanted, as a fraction
     model: str = ""
     wish: dict[str, Any] = field(default_factory=dict)
     plan: str = ""

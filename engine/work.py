@@ -19,11 +19,12 @@ from .job import FAILED, RUNNING, STOPPED, Job
 from .machine import Machine
 from .memory_errors import is_out_of_memory, release_memory
 from .network import Network, arrange
-from .outlook import disk_bytes
+from .outlook import disk_bytes, flops_of
 from .plan import Clip, Plan, describe, shrink
 from .replay import decoder_field
 from .restore import Method, Piece, restore_shot, streams_of
 from .shot_stream import Shot, ShotStream
+from .speed import FEWEST_FRAMES, Speeds
 from .stretches import LATENTS, Keeper, Keeping, start_of
 from .wish import Wish
 
@@ -102,17 +103,21 @@ class Work:
     def _pass(self, reader: media.Reader) -> Upscaled:
         job, order = self._job, self._order
         folder = segments_of(job, media.Run(reader.time_base, media.Picture(SDR, reader.sample_aspect, reader.rate)))
+        job.note(start=str(reader.start))
         left = (reader.expected or 0) - job.frames_done
         job.require_space(disk_bytes(order.clip.target, left))
         self._reused = job.frames_done if self._reused is None else self._reused
         self._tell_kept()
         meter = Meter(replace(self._host, check=self._check), reader.expected, job.frames_done)
-        for number, shot in enumerate(ShotStream(reader, order.method.windowing.is_pictures), start=1):
-            meter.host.check()
-            done = job.of_shot(shot.first)
-            if not done or not done[-1].ends_shot:
-                meter.begin_shot(number)
-                self._make_shot(shot, folder, meter)
+        try:
+            for number, shot in enumerate(ShotStream(reader, order.method.windowing.is_pictures), start=1):
+                meter.host.check()
+                done = job.of_shot(shot.first)
+                if not done or not done[-1].ends_shot:
+                    meter.begin_shot(number)
+                    self._make_shot(shot, folder, meter)
+        finally:
+            self._learn_speed(*meter.measured)
         return self._join(reader, folder)
 
     def _make_shot(self, shot: Shot, folder: media.SegmentFolder, meter: Meter) -> None:
@@ -131,6 +136,15 @@ class Work:
                 meter.advance(piece.restored)
                 self._tell_kept()
         self._tell_kept()
+
+    def _learn_speed(self, frames: int, seconds: float) -> None:
+        """What this run achieved makes the next estimate better."""
+        if frames < FEWEST_FRAMES:
+            return
+        order, outline = self._order, self._order.network.outline
+        flops = flops_of(self._plan, order.clip, outline, order.wish, frames)
+        speeds = Speeds(self._job.folder.parent)
+        speeds.learn(order.machine.card, outline, self._plan.semantic.precision, flops, seconds)
 
     def _join(self, reader: media.Reader, folder: media.SegmentFolder) -> Upscaled:
         job, order = self._job, self._order

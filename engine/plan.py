@@ -211,7 +211,7 @@ def choose_neutral(card: Card, network: Outline, clip: Clip, semantic: Semantic,
 
 def predict(card: Card, network: Outline, clip: Clip, semantic: Semantic, neutral: Neutral) -> Peaks:
     """Peaks of a shot's three stages, which take turns on the device while the VAE's states live on."""
-    encoder, decoder = (_footprint(kind, network, clip, semantic, neutral) for kind in ("encode", "decode"))
+    encoder, decoder = (_footprint(kind, card, network, clip, semantic, neutral) for kind in ("encode", "decode"))
     states = 0 if neutral.state == "host" else encoder.state + decoder.state
     vae = encoder.weights + decoder.weights
     at_work = _window_bytes(card, network, clip.padded, semantic.windowing.length, semantic.dtype)
@@ -308,17 +308,17 @@ def _levels(card: Card) -> Iterator[Neutral]:
             yield replace(level, push=push)
 
 
-def _footprint(kind: str, network: Outline, clip: Clip, semantic: Semantic, neutral: Neutral) -> Footprint:
-    options = (neutral.state, neutral.full_frames, neutral.block_bytes)
+def _footprint(kind: str, card: Card, network: Outline, clip: Clip, semantic: Semantic, neutral: Neutral) -> Footprint:
+    options = (card.kind, neutral.state, neutral.full_frames, neutral.block_bytes)
     return _known_footprint(kind, network.vae, clip.padded, semantic.dtype, options)
 
 
 @functools.cache
 def _known_footprint(kind: str, vae: VAEConfig, size: tuple[int, int], dtype: torch.dtype, options: tuple) -> Footprint:
     """Seconds of work for a large frame, so kept."""
-    state, full_frames, block_bytes = options
+    device, state, full_frames, block_bytes = options
     predict_one = encoder_footprint if kind == "encode" else decoder_footprint
-    return predict_one(vae, *size, dtype, state=state, full_frames=full_frames, block_bytes=block_bytes)
+    return predict_one(vae, *size, dtype, kind=device, state=state, full_frames=full_frames, block_bytes=block_bytes)
 
 
 def _frame_bytes(clip: Clip, semantic: Semantic, push: int) -> int:

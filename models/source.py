@@ -32,22 +32,24 @@ class Padding:
 class Run:
     """One pass of a stream: where state lives, how large an input block may be, and whom to ask before each layer.
 
-    On the CPU, memory is handed round instead of freed: touching fresh pages costs more than the arithmetic on them.
+    On a processor, memory is handed round instead of freed: touching fresh pages costs more than arithmetic on them.
     """
 
     state: DeviceState | HostState
     block_bytes: int
     check: Callable[[], None]
-    _scratch: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
+    on_processor: bool
+    _scratch: Tensor | None = None
     _spare: list[Tensor] = field(default_factory=list)
 
     def block(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Uninitialised memory for one input block, valid until the next is asked for."""
-        if like.device.type != "cpu":
+        if not self.on_processor:
             return like.new_empty(shape)
         need = math.prod(shape) * like.itemsize
-        if self._scratch.numel() < need:
-            self._scratch = torch.empty(need, dtype=torch.uint8)
+        if self._scratch is None or self._scratch.numel() < need:
+            self._scratch = None  # freed before the larger one is made
+            self._scratch = like.new_empty(need, dtype=torch.uint8)
         return self._scratch[:need].view(like.dtype).view(shape)
 
     def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -60,16 +62,16 @@ class Run:
 
     def give_back(self, maps: Tensor | None) -> None:
         """The caller is done with `maps`; nobody else reads them."""
-        if maps is None or maps.device.type != "cpu":
+        if maps is None or not self.on_processor:
             return
         storage = maps.untyped_storage()
         if maps.nbytes == storage.nbytes():  # views of something larger stay with their owner
-            self._spare = [torch.empty(0, dtype=torch.uint8).set_(storage), *self._spare][:MOST_SPARE]
+            self._spare = [maps.new_empty(0, dtype=torch.uint8).set_(storage), *self._spare][:MOST_SPARE]
 
     def bands(self, source: Source, rows: int, row_bytes: int, conv: nn.Conv3d) -> Iterator[tuple[int, int]]:
         """Split `rows` of output so that a block stays near the limit, but no smaller than the kernel it goes with."""
         limit = max(self.block_bytes, kernel_bytes(conv, source.data))
-        step = max(limit // row_bytes, _fewest_rows(source))
+        step = max(limit // row_bytes, _fewest_rows(source) if self.on_processor else 1)
         count = max(1, rows // step)
         step = -(-rows // count)  # bands of nearly equal height
         for top in range(0, rows, step):
@@ -152,7 +154,5 @@ def _write(target: Tensor, data: Tensor, affine: tuple[Tensor, Tensor] | None) -
 
 
 def _fewest_rows(source: Source) -> int:
-    if source.data.device.type != "cpu":
-        return 1
     batch, frames, _, _, channels = source.data.shape
     return ONEDNN_ELEMENTS // (batch * channels * (frames + source.lead)) + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from .vae import VideoVAE
 from .vae_config import SPATIAL_FACTOR, TEMPORAL_FACTOR, VAEConfig
 from .vae_stream import DecoderStream, EncoderStream
 
+_OTHERWISE = {"kind": "cuda"}
 SLICES = 4  # of which the last two are steady state
 
 
@@ -34,17 +36,17 @@ class Footprint:
 
 
 def decoder_footprint(config: VAEConfig, height: int, width: int, dtype: torch.dtype, **options) -> Footprint:
-    """Of a `DecoderStream` whose frames are height × width pixels; `options` as for the stream."""
+    """Of a `DecoderStream` whose frames are height × width pixels; `options` as for the stream, of a GPU."""
     vae = _ghost(config, dtype)
     latent = _empty((1, config.latent_channels, 1, height // SPATIAL_FACTOR, width // SPATIAL_FACTOR), dtype)
-    return _watch(vae, vae.decoder, vae.decoder_stream(**options), [latent] * SLICES)
+    return _watch(vae, vae.decoder, vae.decoder_stream(**_OTHERWISE | options), [latent] * SLICES)
 
 
 def encoder_footprint(config: VAEConfig, height: int, width: int, dtype: torch.dtype, **options) -> Footprint:
-    """Of an `EncoderStream` whose frames are height × width pixels; `options` as for the stream."""
+    """Of an `EncoderStream` whose frames are height × width pixels; `options` as for the stream, of a GPU."""
     vae = _ghost(config, dtype)
     frames = [_empty((1, config.pixel_channels, count, height, width), dtype) for count in (1, TEMPORAL_FACTOR)]
-    return _watch(vae, vae.encoder, vae.encoder_stream(**options), frames[:1] + frames[1:] * (SLICES - 1))
+    return _watch(vae, vae.encoder, vae.encoder_stream(**_OTHERWISE | options), frames[:1] + frames[1:] * (SLICES - 1))
 
 
 @functools.cache
@@ -71,12 +73,15 @@ def _watch(vae: VideoVAE, half: nn.Module, stream: EncoderStream | DecoderStream
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of every storage made while it is active, until its last tensor is gone."""
+    """Counts the bytes of every storage made while it is active, until its last tensor is gone.
 
-    def __init__(self) -> None:
+    Storages of `known` tensors were there before: results that are views of them count nothing.
+    """
+
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._live: set[int] = set()
+        self._live = {tensor.untyped_storage()._cdata for tensor in known}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Run the operation and take note of what it made."""

@@ -26,7 +26,8 @@ class Stream:
 
     state: "device" or "host", where layers remember frames. full_frames: frames at a time at full resolution, 1, 2 or
     4; fewer need less memory. block_bytes: limit for one convolution's input block. check: called before each layer,
-    may raise to stop. None of them changes the result beyond rounding; on the CPU not at all.
+    may raise to stop. kind: of device to manage memory for, the weights' own unless named. None of them changes the
+    result beyond rounding; on the CPU not at all.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Stream:
         slice_latents: int = 1,
         block_bytes: int | None = None,
         check: Callable[[], None] = lambda: None,
+        kind: str | None = None,
     ) -> None:
         if state not in ("device", "host"):
             raise BadInput(f"state {state!r}: expected 'device' or 'host'.")
@@ -47,8 +49,9 @@ class Stream:
         self._device = vae.device or next(vae.parameters()).device
         self.on_host = state == "host"
         store = HostState(self._device) if self.on_host else DeviceState()
-        default = CPU_BLOCK_BYTES if self._device.type == "cpu" else DEVICE_BLOCK_BYTES
-        self._run = Run(store, block_bytes or default, check)
+        on_processor = (kind or self._device.type) == "cpu"
+        default = CPU_BLOCK_BYTES if on_processor else DEVICE_BLOCK_BYTES
+        self._run = Run(store, block_bytes or default, check, on_processor)
         self._full_frames = full_frames
         self._slice_latents = slice_latents
         self._started = False

@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
-
 import pytest
 import torch
 from seedvr2_anywhere.models import load_dit
 from seedvr2_anywhere.models.dit_memory import dit_peak_bytes, scratch_per_token
+from seedvr2_anywhere.models.vae_memory import LiveBytes
 from seedvr2_anywhere.tests.models.dit_toys import config, inputs, random_weights
-from torch.utils._python_dispatch import TorchDispatchMode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages made while it is on and not yet freed."""
-
-    def __init__(self, known: list[torch.Tensor]):
-        super().__init__()
-        self.now = self.peak = 0
-        self.known = {tensor.untyped_storage()._cdata for tensor in known}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, (tuple, list)) else (made,):
-            if isinstance(tensor, torch.Tensor):
-                self.count(tensor.untyped_storage())
-        return made
-
-    def count(self, storage) -> None:
-        if storage._cdata in self.known:
-            return
-        self.known.add(storage._cdata)
-        weakref.finalize(storage, self.forget, storage._cdata, storage.nbytes())
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-
-    def forget(self, key: int, size: int) -> None:
-        self.known.discard(key)
-        self.now -= size
 
 
 CASES = [

@@ -46,7 +46,7 @@ def test_sizes_are_read_off_the_weights(config):
 
 def test_golden_encoding():
     vae = load_vae(formula_weights(TOY))
-    run = Run(DeviceState(), 1 << 30, lambda: None)
+    run = Run(DeviceState(), 1 << 30, lambda: None, on_processor=True)
     video = formula_input((1, 3, 9, 48, 64), 0.2).permute(0, 2, 3, 4, 1)
     with torch.no_grad():
         slices = [vae.encoder(run, part, 4) for part in (video[:, :1], video[:, 1:5], video[:, 5:])]
@@ -114,7 +114,7 @@ def enlarge_piecewise(state, size, x, block_bytes):
     expand, conv = ((state[f"up.{name}.weight"], state[f"up.{name}.bias"]) for name in ("upscale_conv", "conv"))
     up = SubpixelUp(size, torch.nn)
     up.load_state_dict(compose(expand, conv))
-    run = Run(DeviceState(), block_bytes, lambda: None)
+    run = Run(DeviceState(), block_bytes, lambda: None, on_processor=True)
     pieces = [up(run, Frames(part.permute(0, 2, 3, 4, 1).clone())) for part in x.split([1, 2, 1], dim=2)]
     return torch.cat([piece.data.clone() for piece in pieces], dim=1).permute(0, 4, 1, 2, 3)
 

@@ -83,6 +83,33 @@ def test_the_footprint_is_what_a_real_stream_holds(options):
     assert stream.state_bytes() == predicted.state == (predicted.host or predicted.state)
 
 
+PEAK_CASES = [
+    (half, device, options)
+    for half in FOOTPRINTS
+    for device in ("cuda", "cpu")  # how memory is managed; the arithmetic is the CPU's
+    for options in ({}, {"full_frames": 1}, {"full_frames": 1, "block_bytes": 1 << 18})
+]
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("half", "device", "options"), PEAK_CASES)
+def test_the_predicted_peak_is_what_a_real_run_reaches(half, device, options):
+    height, width = 96, 128
+    vae, options = toy_vae(SMALL), {"kind": device, **options}
+    if half == "decode":
+        part, stream, clip = vae.decoder, vae.decoder_stream(**options), [noise(1, 16, 1, height // 8, width // 8)] * 4
+    else:
+        frames = noise(1, 3, 4, height, width)
+        part, stream, clip = vae.encoder, vae.encoder_stream(**options), [frames[:, :, :1], *[frames] * 3]
+    with LiveBytes([*vae.parameters(), *vae.buffers(), *clip]) as live:
+        for frames in clip:
+            stream.push(frames)
+    weights = sum(parameter.nbytes for parameter in part.parameters())
+    predicted = FOOTPRINTS[half](SMALL, height, width, torch.float32, **options).device
+    real = live.peak + weights + max(frames.nbytes for frames in clip)
+    assert real == pytest.approx(predicted, rel=0.1), f"real {real:,}, predicted {predicted:,}"
+
+
 def test_live_bytes_counts_storages_once_and_until_they_are_gone():
     with LiveBytes() as live:
         first = torch.empty(1000, dtype=torch.uint8, device="meta")

@@ -110,17 +110,17 @@ def result_complaint(path: Path, segment: Segment, source: tuple[int, int], shor
     return None
 
 
-def alongside(results: Frames, source: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, ...]]:
-    """Join stitched frames with the source's own: (result [T, h, w, 3], source [T, H, W, 3], pts [T]) per source batch.
+def alongside(results: Frames, source: Iterable[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+    """Join stitched frames with the source's own: (result [T, h, w, 3], source [T, H, W, 3], pts [T], …) per batch.
 
     So timing and colour are the source's. Raises Lost when the results end before the source.
     """
     single = (frame for batch in results for frame in batch)
-    for frames, pts in source:
+    for frames, *rest in source:
         found = list(islice(single, len(frames)))
         if len(found) < len(frames):
             raise Lost("The results end before the clip does.")
-        yield np.stack(found), frames, pts
+        yield np.stack(found), frames, *rest
 
 
 def _encode(path: Path, batches: Frames, rate: int, quality: str) -> None:

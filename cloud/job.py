@@ -28,6 +28,7 @@ from .storage import Storage
 # how a clip gets to RunComfy: its own public address is the documented way; a data URI is what RunComfy's own nodes
 # send, not proven for this model; storage of the user's comes last, because something of theirs stays there
 Way = Literal["address", "data", "storage"]
+Phase = Literal["waiting", "submitted", "queued", "running", "fetching", "done", "failed"]
 WAYS: tuple[Way, ...] = ("address", "data", "storage")
 POST_GRACE_S = 15.0  # after a stop, to learn the id of a request that is just being sent
 
@@ -83,6 +84,9 @@ class Update:
     segments: int
     text: str
     done: int = 0  # segments finished
+    phase: Phase = "waiting"
+    request: str = ""  # RunComfy's id of it
+    cost_usd: float | None = None  # of the run, as reported so far
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,16 @@ class Run:
         if self.doors.wait(self.stop, seconds):
             raise Interrupted("Stopped.")
 
-    def tell(self, segment: Segment, text: str) -> None:
-        self.updates.put(Update(segment.index, len(self.segments), text, len(self.files)))
+    @property
+    def cost_usd(self) -> float | None:
+        """What this run's requests cost, as far as reported; None when nothing was."""
+        reported = [cost for cost in tuple(self.costs.values()) if cost is not None]
+        return sum(reported) if reported else None
+
+    def tell(self, segment: Segment, text: str, phase: Phase = "waiting") -> None:
+        request = self.followed.get(segment.index, "")
+        done = len(self.files)
+        self.updates.put(Update(segment.index, len(self.segments), text, done, phase, request, self.cost_usd))
 
     def key(self, segment: Segment) -> str:
         """Name of the work of a segment: service, model, source frames, settings; nothing an encoder could change."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import net
 from .client import Client, base_of
+from .storage import PresignedPut, Storage, s3_storage
 from .token import find_token
 
 
@@ -21,3 +22,13 @@ def client_for(environment: Mapping[str, str], saved_token: Path, home: Path) ->
 def downloads_for(client: Client) -> net.GuardedSession:
     """A session for results: public https, and this machine itself only where the service is on it."""
     return net.guarded_session(net.Rules(loopback=net.Rules.for_base(client.base).loopback))
+
+
+def storage_for(settings: Mapping[str, object]) -> Storage | None:
+    """The storage that settings name, None for none; raises OutsideLimits when it cannot be used."""
+    if settings["storage"] == "presigned":
+        session = net.guarded_session(net.Rules(ports=net.ALL_PORTS))
+        return PresignedPut(str(settings["storage_put_url"]), str(settings["storage_get_url"]), session, time.sleep)
+    if settings["storage"] == "s3":
+        return s3_storage(str(settings["s3_bucket"]), str(settings["s3_endpoint"]) or None, str(settings["s3_prefix"]))
+    return None

@@ -105,7 +105,6 @@ def _drain(run: Run) -> None:
 def _concluded(run: Run, notes: tuple[str, ...]) -> Finished:
     with run.lock:
         files, failures = dict(run.files), dict(run.failures)
-        reported = [cost for cost in run.costs.values() if cost is not None]
         posts = len(run.costs)
     unforeseen = next((error for error in failures.values() if not isinstance(error, CloudError)), None)
     if unforeseen:
@@ -115,7 +114,7 @@ def _concluded(run: Run, notes: tuple[str, ...]) -> Finished:
     if len(files) < len(run.segments):
         raise Incomplete(_unfinished(run, files, failures), _causes(failures))
     parts = tuple((segment, files[segment.index]) for segment in run.segments)
-    return Finished(parts, (*notes, *run.notes), posts, sum(reported) if reported else None)
+    return Finished(parts, (*notes, *run.notes), posts, run.cost_usd)
 
 
 def _causes(failures: Mapping[int, Exception]) -> tuple[CloudError, ...]:

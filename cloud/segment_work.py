@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import net
+from .answers import QUEUED
 from .client import Clip
 from .errors import (
     BadInput,
@@ -58,7 +59,7 @@ def _settled(run: Run, segment: Segment, slots: threading.Semaphore) -> Record |
         found = _known(run, segment)
         if found and found.state == DONE and _is_good(run, segment, found):
             _keep(run, segment, _file_of(run, found))
-            run.tell(segment, "reused, nothing paid")
+            run.tell(segment, "reused, nothing paid", "done")
             return None
         taken = _take(run, slots)
         if run.stop.is_set() or (found is None and run.failures):
@@ -109,7 +110,7 @@ def _consent_text(found: Record) -> str:
 
 
 def _attached(run: Run, segment: Segment, found: Record) -> Record:
-    run.tell(segment, f"picked up request {found.remote_id}, nothing paid again")
+    run.tell(segment, f"picked up request {found.remote_id}, nothing paid again", "submitted")
     return _put_down(run, found, state=SUBMITTED) if found.state == DONE else found
 
 
@@ -142,7 +143,7 @@ def _handed_over(run: Run, segment: Segment, clip: Clip, expected: float | None)
     try:
         run.tell(segment, "submitting")
         request_id = _post(run, segment, record, clip)
-        run.tell(segment, f"submitted as {request_id}")
+        run.tell(segment, f"submitted as {request_id}", "submitted")
         return _put_down(run, record, state=SUBMITTED, remote_id=request_id)
     finally:
         journal.finish(record.id)
@@ -241,7 +242,7 @@ def _take(run: Run, slots: threading.Semaphore) -> bool:
 def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semaphore) -> None:
     try:
         _keep(run, segment, _followed(run, segment, record))
-        run.tell(segment, "done")
+        run.tell(segment, "done", "done")
     except (Interrupted, net.Cancelled):
         _say_goodbye(run, segment, record)
     except Exception as error:
@@ -258,7 +259,7 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
     submitted = run.job.address or ""
 
     def tell(look: Look) -> None:
-        run.tell(segment, _look_text(look))
+        run.tell(segment, _look_text(look), "queued" if look.state == QUEUED else "running")
 
     try:
         is_fresh = record.run == run.id
@@ -266,6 +267,7 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
         if result.cost_usd is not None:
             _put_down(run, record, cost_usd=result.cost_usd)
             _note_cost(run, segment, result.cost_usd)
+        run.tell(segment, "fetching the result", "fetching")
         errand = Errand(
             request_id=request_id,
             target=_file_of(run, record),
@@ -338,7 +340,7 @@ def _keep(run: Run, segment: Segment, path: Path) -> None:
 def _fail(run: Run, segment: Segment, error: Exception) -> None:
     with run.lock:
         run.failures[segment.index] = error
-    run.tell(segment, f"failed: {error}")
+    run.tell(segment, f"failed: {error}", "failed")
 
 
 def _file_of(run: Run, record: Record) -> Path:

@@ -146,6 +146,11 @@ def device_for(choice: str) -> torch.device:
     return memory.get_torch_device() if choice == "auto" else torch.device(choice)
 
 
+def has_gpu() -> bool:
+    """True when ComfyUI computes on something faster than the processor."""
+    return memory.get_torch_device().type != "cpu"
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that could be had on a device: what is free, and what other models would give back."""
     if device.type == "cpu":

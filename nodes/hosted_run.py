@@ -1,15 +1,318 @@
-"""The RunComfy backend: not connected yet."""
+"""The RunComfy backend: a clip cut into requests; their results get the source's exact size, colour, timing and sound.
+
+What is paid is in the journal before it is sent and kept until it is fetched, so a second run pays for nothing twice.
+"""
 
 from __future__ import annotations
 
-NOT_HERE = (
-    "The backend {backend} is not in this version: clips are restored on this computer only, nothing is uploaded or "
-    "paid. Set backend to local."
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from comfy_api.latest import Input
+
+from .. import media
+from ..cloud import clip as clips
+from ..cloud.client import Client, base_of
+from ..cloud.errors import CloudError, Interrupted, OutsideLimits
+from ..cloud.geometry import place
+from ..cloud.job import Doors, Finished
+from ..cloud.job import Job as Order
+from ..cloud.journal import Journal
+from ..cloud.money import Budget
+from ..cloud.plan import Segment, plan_segments
+from ..cloud.reach import client_for, downloads_for, storage_for
+from ..cloud.run import estimate, run_hosted
+from ..cloud.schema import BY_WIDGET, FEWEST_FRAMES, MODEL_ID, MOST_FRAMES, MOST_VIDEO_BYTES, Settings, translate
+from ..cloud.stitch import stitched
+from ..engine.hosted_finish import Finish, Inset, write_result
+from ..engine.images import sdr_batches
+from ..engine.job import Job, Recipe
+from ..engine.outlook import disk_bytes, look_ahead, middle_of, plan_line
+from ..engine.survey import Survey, load_survey, save_survey, survey_of
+from ..engine.wish import Wish
+from ..engine.work import RESULT
+from . import comfy_host
+from .hosted_status import SegmentTable
+from .live_status import LiveStatus
+from .local_run import HDR_NOTE, RESULTS, REUSED
+from .settings import JOURNAL_FILE, TOKEN_FILE, load
+from .upscale_inputs import ESTIMATE, PREVIEW
+from .video_value import Clip, ClipVideo, Origin, as_clip_video
+
+NO_RATE = (
+    "RunComfy takes video, and images have no frame rate. Connect the clip as VIDEO (Create Video gives images a "
+    "rate), or set backend to local. Nothing was sent."
 )
+HOSTED_MODEL = "RunComfy"  # stands for %model% in file names
+SURVEY = "survey.json"
+DOWNLOADS = "runcomfy_{}"  # folder of the results of one source's requests
+LOOKING, JOINING = "Looking at the clip", "Joining the results"  # stages, as the page shows them
+
+
+@dataclass(frozen=True)
+class Task:
+    """A clip and what is to become of it. Sizes: source (width, height), target (height, width)."""
+
+    clip: Clip
+    info: media.MediaInfo
+    wish: Wish
+    size: tuple[int, int]
+    target: tuple[int, int]
+    rate: Fraction
+    expected: int | None
+    plan: str
+
+    @property
+    def settings(self) -> Settings:
+        """What is asked of RunComfy, in this pack's words."""
+        wish, short_side = self.wish, min(self.target)
+        is_explicit = wish.size_by == "short side" and short_side in (wish.new_resolution, wish.new_resolution + 1)
+        return Settings(
+            short_side if not is_explicit else wish.new_resolution,
+            wish.seed,
+            wish.cfg_scale,
+            wish.batch_size,
+            is_explicit,
+        )
+
+    @property
+    def source(self) -> Recipe:
+        """All that decides the frames that are sent."""
+        parts = {"selection": asdict(self.clip.selection), "treatment": asdict(self.clip.treatment)}
+        return Recipe(media.identify(self.clip.path), parts)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a list of jobs shows."""
+        return {
+            "source": str(self.clip.path),
+            "name": self.clip.path.name,
+            "selection": {name: str(value) for name, value in asdict(self.clip.selection).items()},
+            "rate": str(self.rate),
+            "size": [self.target[1], self.target[0]],
+            "model": HOSTED_MODEL,
+            "wish": asdict(self.wish),
+            "plan": self.plan,
+        }
+
+    @property
+    def exact_frames(self) -> int | None:
+        """Their number, where it is known without reading the clip."""
+        chosen = self.clip.selection
+        is_counted = self.info.frame_count_exact and self.info.scan == "progressive"
+        return self.expected if is_counted and not (chosen.start or chosen.duration or chosen.force_rate) else None
+
+    @property
+    def address(self) -> str | None:
+        """The clip's own link, when RunComfy would see the very frames that are wanted."""
+        whole = replace(self.clip, selection=media.Selection())
+        is_start = replace(self.clip.selection, cap=0).is_whole
+        fits = FEWEST_FRAMES <= (self.exact_frames or 0) <= MOST_FRAMES
+        if not (self.clip.address and is_start and fits and ClipVideo(whole, self.info).is_plain):
+            return None
+        return self.clip.address if self.clip.path.stat().st_size <= MOST_VIDEO_BYTES else None
+
+    def open(self, first: int = 0) -> media.Reader:
+        """A reader of the frames from number `first` on."""
+        chosen = self.clip.selection
+        cap = max(chosen.cap - first, 1) if chosen.cap else 0
+        rest = replace(chosen, skip=chosen.skip + first * chosen.every, cap=cap)
+        return replace(self.clip, selection=rest).open(self.info)
+
+    def pixels(self, first: int) -> Iterator[np.ndarray]:
+        """Batches [T,H,W,3] of SDR codes from frame `first` on."""
+        with self.open(first) as reader:
+            for batch in sdr_batches(reader):
+                yield batch[0]
 
 
 class HostedRun:
     """One execution of the node on RunComfy."""
 
-    def __init__(self, wish, run: str, preview_seconds: float, backend: dict, node: str | None) -> None:
-        raise RuntimeError(NOT_HERE.format(backend=backend["backend"]))
+    def __init__(self, wish: Wish, run: str, preview_seconds: float, backend: dict, node: str | None) -> None:
+        self.wish, self.run, self.backend, self.node = wish, run, backend, node
+        self.preview_seconds = preview_seconds
+        self.folder = comfy_host.cache_folder()
+        self.settings = load(self.folder)
+        self.told = comfy_host.broadcast(node, LiveStatus("RunComfy"))
+
+    def restore_images(self, images: torch.Tensor) -> tuple[object, str]:
+        """Always refused, before anything is sent: RunComfy takes video."""
+        raise OutsideLimits(NO_RATE)
+
+    def restore_video(self, video: Input.Video) -> tuple[object, str]:
+        """(VIDEO, report) through requests, a journal and the job folder."""
+        jobs = comfy_host.jobs_folder()
+        task = self._task(as_clip_video(video, jobs / "sources"))
+        comfy_host.say(task.plan, self.node)
+        self.told.update(plan=task.plan, expected=task.expected, stage=LOOKING)
+        with self._telling():
+            _, translated = translate(task.settings, float(task.rate))
+            notes = [task.plan, *([HDR_NOTE] if task.info.colour.is_hdr and not task.clip.as_sdr else [])]
+            if self.run == ESTIMATE:
+                return self._estimate(task, notes)
+            with Job(jobs, task.clip.path.stem, self._recipe(task)) as job:
+                path = job.result_path
+                lines = [REUSED] if path else [f"Translated: {note}." for note in translated]
+                if path is None:
+                    made, path = self._make(task, job, jobs)
+                    lines += made
+            RESULTS.add(path)
+            self.told.update(state="done", text=lines[-1], frames=task.expected or 0, job=path.parent.name)
+            comfy_host.say(lines[-1], self.node)
+        origin = Origin(task.clip.name, HOSTED_MODEL, str(self.wish.seed))
+        return ClipVideo(Clip(path, origin=origin)), "\n".join([*notes, *lines])
+
+    def _task(self, whole: ClipVideo) -> Task:
+        clip = whole.clip
+        if self.run == PREVIEW:
+            clip = replace(clip, selection=middle_of(whole.open(), clip.selection, self.preview_seconds))
+        reader = clip.open(whole.info)
+        width, height = reader.size
+        target = look_ahead((height, width), self.wish)
+        plan = plan_line((width, height), target, reader.expected, reader.rate)
+        return Task(clip, whole.info, self.wish, (width, height), target, reader.rate, reader.expected, plan)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """The page hears of a stop or a failure, and ComfyUI's own interrupt is raised, on this thread alone."""
+        try:
+            yield
+        except Interrupted as stop:
+            comfy_host.say(str(stop), self.node)
+            self.told.update(state="stopped", text=str(stop))
+            comfy_host.stop_if_interrupted()
+            raise
+        except comfy_host.Interrupted:
+            stopped = "Stopped. Everything that was paid is kept; Run continues."
+            comfy_host.say(stopped, self.node)
+            self.told.update(state="stopped", text=stopped)
+            raise
+        except Exception as error:
+            self.told.update(state="failed", text=str(error))
+            raise
+
+    def _estimate(self, task: Task, notes: list[str]) -> tuple[object, str]:
+        survey = self._known_survey(task) or Survey(task.expected or self._counted(task).frames)
+        client, problem = self._client()
+        report = "\n".join([*notes, estimate(self._order(task, survey), client), *problem])
+        self.told.update(state="done", text=report)
+        return comfy_host.blocked(), report
+
+    def _client(self) -> tuple[Client | None, list[str]]:
+        try:
+            return client_for(os.environ, self.folder / TOKEN_FILE, Path.home()), []
+        except CloudError as error:
+            return None, [str(error)]
+
+    def _recipe(self, task: Task) -> Recipe:
+        parts = {"wish": asdict(self.wish), "service": [base_of(os.environ), MODEL_ID],
+                 "overlap": self.backend["overlap"]}  # fmt: skip
+        return Recipe(task.source.source, {**task.source.parts, **parts})
+
+    def _make(self, task: Task, job: Job, jobs: Path) -> tuple[list[str], Path]:
+        """Everything that is missing: look, pay, fetch, join."""
+        client = client_for(os.environ, self.folder / TOKEN_FILE, Path.home())
+        survey = self._survey(task)
+        job.note(**task.facts, expected=survey.frames)
+        job.require_space(disk_bytes(task.target, survey.frames))
+        order = self._order(task, survey)
+        finished = self._on_runcomfy(task, order, client)
+        self.told.update(stage=JOINING, segments=self.told.status.segments)
+        notes = self._join(task, order, finished, job.folder / RESULT)
+        job.finish(RESULT)
+        return [*notes, *_bill(finished, survey.frames)], job.folder / RESULT
+
+    def _order(self, task: Task, survey: Survey) -> Order:
+        backend, key = self.backend, task.source.key
+        budget = Budget(backend["spend_limit_usd"], backend["max_requests"], self.settings.day_limit_usd)
+        return Order(
+            source_key=key, frames=survey.frames, rate=float(task.rate), settings=task.settings,
+            folder=comfy_host.jobs_folder() / DOWNLOADS.format(key), overlap=backend["overlap"], shots=survey.shots,
+            in_flight=backend["in_flight"], budget=budget, resubmit=backend["resubmit"], address=task.address,
+        )  # fmt: skip
+
+    def _survey(self, task: Task) -> Survey:
+        """Frames and shots, from an earlier run or one look at the whole clip."""
+        file = comfy_host.jobs_folder() / DOWNLOADS.format(task.source.key) / SURVEY
+        found = self._known_survey(task)
+        if found is None:
+            found = self._counted(task)
+            save_survey(file, found)
+        return found
+
+    def _known_survey(self, task: Task) -> Survey | None:
+        count = task.exact_frames
+        if count is not None and count <= MOST_FRAMES:
+            return Survey(count)
+        return load_survey(comfy_host.jobs_folder() / DOWNLOADS.format(task.source.key) / SURVEY)
+
+    def _counted(self, task: Task) -> Survey:
+        def seen(frames: int) -> None:
+            comfy_host.stop_if_interrupted()
+            self.told.update(frames=frames)
+
+        with task.open() as reader:
+            return survey_of(sdr_batches(reader), seen)
+
+    def _on_runcomfy(self, task: Task, order: Order, client: Client) -> Finished:
+        values, _ = translate(order.settings, order.rate)
+        cutter = clips.Cutter(task.pixels)
+        table = SegmentTable(plan_segments(order.frames, order.overlap, order.shots), self.told,
+                             lambda text: comfy_host.say(text, self.node))  # fmt: skip
+        journal = Journal(self.folder / JOURNAL_FILE)
+        doors = Doors(
+            client=client,
+            journal=journal,
+            downloads=downloads_for(client),
+            cut=lambda segment: clips.cut_segment(cutter, segment, int(values[BY_WIDGET["frame_rate"].name])),
+            verify=lambda path, segment: clips.result_complaint(path, segment, task.size, _short_side(order)),
+            storage=storage_for(asdict(self.settings)),
+            is_interrupted=comfy_host.is_interrupted,
+            report=table.take,
+        )
+        try:
+            return run_hosted(order, doors)
+        finally:
+            journal.close()
+
+    def _join(self, task: Task, order: Order, finished: Finished, path: Path) -> tuple[str, ...]:
+        files = dict(finished.parts)
+
+        def results(segment: Segment) -> Iterator[np.ndarray]:
+            return clips.read_result(files[segment])
+
+        info = media.probe(finished.parts[0][1])
+        host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
+        with task.open() as reader:
+            pairs = clips.alongside(stitched(tuple(files), results), sdr_batches(reader))
+            finish = Finish(_inset(task, order, info.square_size), task.target, self.wish)
+            made = write_result(path, pairs, reader, finish, host)
+        return (*(f"{note}." for note in finished.notes), *made.notes)
+
+
+def _short_side(order: Order) -> int:
+    values, _ = translate(order.settings, order.rate)
+    return int(values[BY_WIDGET["new_resolution"].name])
+
+
+def _inset(task: Task, order: Order, result: tuple[int, int]) -> Inset:
+    """Where a result of (width, height) lies in the picture it was cropped from."""
+    found = place(task.size, _short_side(order), result)
+    if found is None:
+        raise OutsideLimits(f"A result of {result[0]} × {result[1]} has not the shape of the clip.")
+    return Inset((found.full_height, found.full_width), found.top, found.left, (found.height, found.width))
+
+
+def _bill(finished: Finished, frames: int) -> list[str]:
+    count = len(finished.parts)
+    if not finished.posts:
+        return [f"{frames:,} frames in {count} segments fetched or reused, nothing paid."]
+    cost = "no cost was reported" if finished.cost_usd is None else f"reported cost ${finished.cost_usd:.2f}"
+    return [f"{frames:,} frames restored on RunComfy: {finished.posts} of {count} segments paid in this run, {cost}."]

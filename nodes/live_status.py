@@ -46,6 +46,11 @@ class LiveStatus:
         """The same with other values."""
         return replace(self, **changes)
 
+    @property
+    def headline(self) -> tuple:
+        """What is told at once when it changes."""
+        return self.state, self.stage, self.shot, tuple(one.state for one in self.segments)
+
     def as_message(self, node: str) -> dict:
         """JSON of the event `seedvr2.run`."""
         return {"node": node, **asdict(self)}
@@ -71,5 +76,4 @@ class Broadcast:
             self._send(self.status)
 
     def _is_news(self) -> bool:
-        told, status = self._sent, self.status
-        return told is None or (told.state, told.stage, told.shot) != (status.state, status.stage, status.shot)
+        return self._sent is None or self._sent.headline != self.status.headline

@@ -8,6 +8,7 @@ from comfy_api.latest import Input, io
 from ..engine.choice import model_names
 from ..engine.upscale import Wish
 from . import comfy_host
+from .auto_run import auto_run
 from .hosted_run import HostedRun
 from .local_run import RESULTS, LocalRun
 from .upscale_inputs import EITHER, HOSTED, LOCAL, inputs
@@ -15,7 +16,7 @@ from .upscale_inputs import EITHER, HOSTED, LOCAL, inputs
 KIND = io.MatchType.Template("seedvr2_source", [io.Video, io.Image])  # pyright: ignore[reportArgumentType]
 FORWARDED = ("new_resolution", "size_by", "scale", "max_long_side", "seed", "batch_size", "cfg_scale", "strength",
              "color_correction")  # fmt: skip
-RUNS = {LOCAL: LocalRun, HOSTED: HostedRun, EITHER: HostedRun}
+RUNS = {LOCAL: LocalRun, HOSTED: HostedRun, EITHER: auto_run}
 
 
 class Upscale(io.ComfyNode):

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +79,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(base: Path, *options: str, threads: int | None = None) -> Iterator[Server]:
-    """ComfyUI on the CPU with `base` as its folder, stopped at the end; `threads` limits torch's. Raises NotRunning."""
+def running(
+    base: Path, *options: str, threads: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """ComfyUI on the CPU with `base` as its folder, stopped at the end. Raises NotRunning.
+
+    `threads` limits torch's; `variables` are added to its environment.
+    """
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
     link = base / "custom_nodes" / PACK
@@ -91,6 +96,7 @@ def running(base: Path, *options: str, threads: int | None = None) -> Iterator[S
                "--disable-auto-launch", "--disable-api-nodes", "--disable-all-custom-nodes",
                "--whitelist-custom-nodes", PACK, "--database-url", "sqlite:///:memory:", *options]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+    environment |= variables or {}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     with (base / "server.log").open("wb") as log:

@@ -17,7 +17,7 @@ class Upscaler:
     `shrink` makes results smaller than asked, so that tests take seconds.
     """
 
-    def __init__(self, shrink: int = 1, seed: int = 0):
+    def __init__(self, shrink: float = 1, seed: int = 0):
         self._shrink = shrink
         self._offsets = np.random.default_rng(seed)
         self._lock = threading.Lock()
@@ -27,7 +27,7 @@ class Upscaler:
             offset = self._offsets.normal(0, 1.0, 3) + self._offsets.choice([-1.5, 1.5])
             noise = np.random.default_rng(self._offsets.integers(1 << 32))
         frames = frames_of(data, values["33_frame_load_cap"])
-        width, height = _full_size(frames[0], values["35_new_resolution"] // self._shrink)
+        width, height = _full_size(frames[0], int(values["35_new_resolution"] // self._shrink))
         target = io.BytesIO()
         with av.open(target, "w", format="mp4") as container:
             options = {"crf": "8", "preset": "ultrafast"}

@@ -1,0 +1,293 @@
+"""The RunComfy backend in the real ComfyUI, against a service that answers the documented calls."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib.util
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from seedvr2_anywhere import media
+from seedvr2_anywhere.tools import comfyui
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WORKFLOW = ROOT / "workflows" / "api" / "hosted_upscale.json"
+EXAMPLE = "seedvr2_example.mp4"
+SHRINK = 7.5  # the service is told to make results so much smaller than asked: 1080 becomes 144, 720 becomes 96
+SIZE, FRAMES, RATE = (64, 48), 12, 24
+SECONDS = 300
+POLL = 0.05
+ENDS = ("execution_success", "execution_error", "execution_interrupted")
+
+
+def runcomfy():
+    """The test service's module."""
+    name = "seedvr2_test_runcomfy"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "cloud" / "server.py")
+        assert spec and spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def write_clip(path: Path, frames: int = FRAMES, cut: int | None = None) -> None:
+    """A drifting pattern with sound; from frame `cut` on another one."""
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+
+    def picture(number: int) -> np.ndarray:
+        turned = columns + 2 * number if cut is None or number < cut else 3 * rows - number
+        wave = 128 + 80 * np.sin(turned / 9) * np.cos(rows / 13)
+        return np.stack([wave, wave * 0.7, 255 - wave], axis=-1).astype(np.uint8)
+
+    tone = np.sin(np.arange(48000 * frames // RATE) / 20).astype(np.float32)[None] * 0.3
+    media.write(path, [(picture(number)[None], np.array([number])) for number in range(frames)],
+                time_base=1 / media.snap_rate(RATE), sound=media.Sound(samples=media.Samples(tone, 48000)))  # fmt: skip
+
+
+@dataclass
+class Desk:
+    """A ComfyUI whose environment names token and service, and the service."""
+
+    comfy: Any
+    service: Any
+    token: str
+
+    def workflow(self, **upscale: object) -> dict:
+        """The bundled workflow with other widgets of Upscale, and its report shown."""
+        found = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+        found["35"]["inputs"] |= {name.replace("__", "."): value for name, value in upscale.items()}
+        found["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
+        return found
+
+    def auto(self, **upscale: object) -> dict:
+        """The same with the backend auto."""
+        found = self.workflow(backend="auto", **upscale)
+        hosted = [name for name in found["35"]["inputs"] if name.startswith("backend.")]
+        for name in hosted:
+            del found["35"]["inputs"][name]
+        return found
+
+    def run(self, workflow: dict) -> dict:
+        entry = self.comfy.run(workflow, SECONDS)
+        assert entry["status"]["status_str"] == "success", error_of(entry)
+        return entry
+
+    def settings(self, **changes: object) -> None:
+        status, answer = self.comfy.post("/seedvr2/settings", changes)
+        assert status == 200, answer
+
+    def forget(self) -> None:
+        """What earlier tests asked of the service."""
+        for one in (self.service.posts, self.service.calls, self.service.faults):
+            one.clear()
+        self.service.timeline, self.service.is_bare = ["completed"], False
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    base = tmp_path_factory.mktemp("hosted")
+    (base / "input").mkdir()
+    write_clip(base / "input" / EXAMPLE)
+    write_clip(base / "input" / "long.mp4", 200, cut=90)
+    servers = runcomfy()
+    with servers.running() as service:
+        service.transform = servers.pictures().Upscaler(shrink=SHRINK, seed=4)
+        variables = {"RUNCOMFY_API_TOKEN": servers.TOKEN, "RUNCOMFY_MODEL_API_BASE": service.base}
+        with comfyui.running(base, threads=1, variables=variables) as comfy:
+            yield Desk(comfy, service, servers.TOKEN)
+
+
+@pytest.fixture
+def desk(opened):
+    opened.forget()
+    return opened
+
+
+def error_of(entry: dict) -> str:
+    """The message of a failed run."""
+    return next(
+        (part[1]["exception_message"] for part in entry["status"]["messages"] if part[0] == "execution_error"), ""
+    )
+
+
+def report_of(entry: dict) -> str:
+    return "\n".join(entry["outputs"]["36"]["text"])
+
+
+def saved(desk, entry: dict) -> media.MediaInfo:
+    shown = entry["outputs"]["34"]["images"][0]
+    return media.probe(desk.comfy.output / shown["subfolder"] / shown["filename"])
+
+
+def stamps(path: Path) -> list:
+    with media.read(path) as batches:
+        return [int(tick) * batches.time_base for batch in batches for tick in batch[1]]
+
+
+def test_the_hosted_workflow_runs_against_the_four_documented_calls_and_is_not_paid_twice(desk):
+    desk.service.is_bare = True
+    plain = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+    entry = desk.run(copy.deepcopy(plain))
+    sent = {name: value for name, value in desk.service.posts[0].items() if name != "33_video"}
+    assert sent == {"35_new_resolution": 1080, "33_frame_load_cap": 32, "34_frame_rate": 24, "35_seed": 1245,
+                    "35_cfg_scale": 1.01, "35_batch_size": 1}  # fmt: skip
+    made, source = saved(desk, entry), media.probe(desk.comfy.input / EXAMPLE)
+    assert (made.size, made.rate, len(made.audio)) == ((1440, 1080), RATE, 1)
+    assert stamps(made.path) == stamps(source.path)
+    plain["33"]["inputs"]["path"] = str(desk.comfy.input / EXAMPLE)  # the same by another way: not ComfyUI's own cache
+    plain["34"]["inputs"]["filename_prefix"] = "again"
+    plain["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
+    assert "Reused, nothing computed or paid." in report_of(desk.run(plain))
+    assert len(desk.service.posts) == 1
+
+
+def test_another_colour_is_made_of_the_same_paid_result(desk):
+    first = desk.workflow(size_by="scale", seed=2)
+    desk.run(first)
+    report = report_of(desk.run(desk.workflow(size_by="scale", seed=2, color_correction="none", strength=0.5)))
+    assert "nothing paid" in report
+    assert len(desk.service.posts) == 1
+
+
+async def run_watched(desk, workflow: dict, stop_when=lambda status: False) -> tuple[list[dict], list[float], float]:
+    """Run: what the page hears, seconds each GET of the queue took meanwhile, seconds from stop to the end."""
+    told, waits, stopped, ended = [], [], None, asyncio.Event()
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{desk.comfy.address}/ws?clientId=h") as socket:
+        async with session.post(f"{desk.comfy.address}/prompt", json={"prompt": workflow, "client_id": "h"}) as answer:
+            prompt = (await answer.json())["prompt_id"]
+
+        async def probe() -> None:
+            while not ended.is_set():
+                began = time.monotonic()
+                async with session.get(f"{desk.comfy.address}/queue") as answer:
+                    await answer.read()
+                waits.append(time.monotonic() - began)
+                await asyncio.sleep(POLL)
+
+        probing = asyncio.create_task(probe())
+        async with asyncio.timeout(SECONDS):
+            async for message in socket:
+                content = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
+                if content.get("type") == "seedvr2.run":
+                    told.append(content["data"])
+                    if stopped is None and stop_when(content["data"]):
+                        stopped = time.monotonic()
+                        await session.post(f"{desk.comfy.address}/interrupt", json={"prompt_id": prompt})
+                if content.get("type") in ENDS and content["data"]["prompt_id"] == prompt:
+                    told.append({"end": content["type"]})
+                    break
+        ended.set()
+        await probing
+    return told, waits, time.monotonic() - (stopped or time.monotonic())
+
+
+def states_of(told: list[dict]) -> list[tuple[str, ...]]:
+    """The states of all segments, each combination once."""
+    return list(
+        dict.fromkeys(tuple(one["state"] for one in status["segments"]) for status in told if "segments" in status)
+    )
+
+
+def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(desk):
+    desk.service.timeline = ["in_queue:3", "in_progress", "completed"]
+    workflow = desk.workflow(size_by="scale", backend__max_requests=4)
+    workflow["33"]["inputs"] |= {"video": "long.mp4", "frame_load_cap": 0}
+    told, waits, _ = asyncio.run(run_watched(desk, workflow))
+    assert told[-1] == {"end": "execution_success"}
+    statuses = [status for status in told if status.get("segments")]
+    assert [(one["first"], one["last"]) for one in statuses[0]["segments"]] == [(0, 89), (90, 199)]  # cut at the shot
+    seen = {state for states in states_of(told) for state in states}
+    assert seen >= {"waiting", "submitted", "queued", "running", "done"}
+    assert any("place 3 in the queue" in one["text"] for status in statuses for one in status["segments"])
+    assert (statuses[-1]["state"], statuses[-1]["cost_usd"]) == ("done", 0.5)
+    assert {one["request"] for one in statuses[-1]["segments"]} <= set(desk.service.requests)
+    assert len(desk.service.posts) == 2
+    # two segments, three looks each, two seconds apart: a run that held the event loop would hold an answer that long
+    assert max(waits) < 4, "seconds that the slowest of these answers took"
+
+
+def test_a_stop_comes_back_in_time_and_the_next_run_picks_the_request_up(desk):
+    desk.service.timeline = ["in_progress"]
+    workflow = desk.workflow(size_by="scale", seed=9)
+    told, _, seconds = asyncio.run(
+        run_watched(desk, workflow, lambda status: any(one["state"] == "running" for one in status["segments"]))
+    )
+    assert told[-1] == {"end": "execution_interrupted"}
+    assert seconds < 15
+    last = [status for status in told if "state" in status][-1]
+    assert last["state"] == "stopped"
+    assert "0 of 12 frames are kept; Run continues." in last["text"]
+    assert "already running and cannot be cancelled; it may be charged. Run picks it up." in last["text"]
+    for request in desk.service.requests.values():
+        request.timeline = ["completed"]
+    assert "nothing paid" in report_of(desk.run(workflow))
+    assert len(desk.service.posts) == 1
+
+
+@pytest.mark.parametrize("widgets, said", [
+    ({"new_resolution": 2160}, "new_resolution is 2160; RunComfy takes a whole number from 720 to 1440"),
+    ({"cfg_scale": 5.0}, "cfg_scale is 5.0"),
+    ({"batch_size": 5}, "batch_size is 5"),
+    ({"seed": 77, "backend__spend_limit_usd": 0.1}, "above spend_limit_usd 0.1"),
+])  # fmt: skip
+def test_what_cannot_be_asked_is_refused_before_anything_is_sent(desk, widgets, said):
+    entry = desk.comfy.run(desk.workflow(**widgets), SECONDS)
+    assert said in error_of(entry)
+    assert desk.service.posts == []
+
+
+def test_images_are_refused_before_anything_is_sent(desk):
+    workflow = desk.workflow()
+    workflow["1"] = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}}
+    workflow["35"]["inputs"]["source"] = ["1", 0]
+    del workflow["34"], workflow["33"]
+    assert "images have no frame rate. Connect the clip as VIDEO" in error_of(desk.comfy.run(workflow, SECONDS))
+    assert desk.service.calls == []
+
+
+def test_an_estimate_submits_nothing_and_shows_the_price_when_there_is_one(desk):
+    workflow = desk.workflow(run="estimate only", seed=3)
+    workflow["33"]["inputs"] |= {"video": "long.mp4", "frame_load_cap": 0}
+    del workflow["34"]
+    assert "2 requests, about $0.50 ($0.25 per output)" in report_of(desk.run(workflow))
+    desk.service.is_bare = True
+    workflow["35"]["inputs"]["seed"] = 4
+    assert "2 requests; price not published." in report_of(desk.run(workflow))
+    assert desk.service.posts == []
+
+
+def test_a_failure_says_what_is_known_and_is_told_to_the_page(desk):
+    desk.service.plan("submit", runcomfy().answer(400, {"error_code": 400002, "message": "Insufficient balance"}))
+    told, _, _ = asyncio.run(run_watched(desk, desk.workflow(size_by="scale", seed=11)))
+    last = [status for status in told if "state" in status][-1]
+    assert (last["state"], told[-1]["end"]) == ("failed", "execution_error")
+    assert "Not submitted, not charged. Add credit" in last["text"]
+
+
+def test_auto_without_a_graphics_card_sends_nothing_unless_the_setting_allows_it(desk):
+    workflow = desk.auto(size_by="scale", seed=21)
+    said = error_of(desk.comfy.run(workflow, SECONDS))
+    assert "no graphics card" in said and "64 × 48 → 128 × 96" in said, said
+    assert (desk.service.posts, desk.service.calls) == ([], [])
+    desk.settings(auto_may_pay=True, max_requests=1)
+    try:
+        assert "1 of 1 segments paid" in report_of(desk.run(workflow))
+    finally:
+        desk.settings(auto_may_pay=False)
+    assert len(desk.service.posts) == 1
+
+
+def test_the_token_is_in_no_file_log_or_answer(desk):
+    found = [path for path in desk.comfy.base.rglob("*") if path.is_file() and desk.token.encode() in path.read_bytes()]
+    assert found == []
+    for path in ("/history", "/queue", "/object_info/SeedVR2Anywhere.Upscale", "/seedvr2/settings", "/system_stats"):
+        assert desk.token not in json.dumps(desk.comfy.get(path))

@@ -15,6 +15,7 @@ import av.audio.stream
 import av.container
 import av.stream
 
+from .captions import ConvertedTrack, convertible
 from .decode import RESTARTING_CONTAINERS, UNINDEXED_CONTAINERS, move_packet
 from .description import AudioTrack, MediaInfo, SubtitleTrack
 from .muxing import Label, Muxer
@@ -161,13 +162,20 @@ class Companions:
         return ends is not None and self._expected is not None and ends >= self._expected
 
     def _add_text(self, source: av.container.InputContainer, track: SubtitleTrack, number: int) -> None:
-        stream = source.streams[track.index]
-        if track.codec not in self._muxer.container.subtitles or stream.codec_context is None:
+        stream, label, origin = source.streams[track.index], track_label(track), self._sound.origin
+        held = self._muxer.container.subtitles
+        form = convertible(track.codec, held)
+        if track.codec in held and stream.codec_context is not None:
+            target = self._muxer.add_copy(stream, label)
+            self._texts[track.index] = CopiedTrack(self._muxer, stream, target, origin, Fraction(0))
+        elif form is not None:
+            self._texts[track.index] = ConvertedTrack(self._muxer, stream, origin, label, track.codec, form)
+            self.notes.append(
+                f"Subtitle track {number} was converted from {track.codec} to {form}, without its styles."
+            )
+        else:
             suffix = self._muxer.path.suffix or "a PNG sequence"
             self.notes.append(f"Subtitle track {number} ({track.codec}) was left out: {suffix} cannot hold it.")
-            return
-        target = self._muxer.add_copy(stream, track_label(track))
-        self._texts[track.index] = CopiedTrack(self._muxer, stream, target, self._sound.origin, Fraction(0))
 
     def _start_reading(self, source: av.container.InputContainer) -> None:
         wanted = [source.streams[index] for index in (*self._audio, *self._texts) if index >= 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from made_clips import FILM_TICK, batches, ffprobe, moving
 from PIL import Image
+from seedvr2_anywhere.media.captions import converted, convertible
 from seedvr2_anywhere.media.description import Chapter
 from seedvr2_anywhere.media.output import Encoding, Tagging
+from seedvr2_anywhere.media.presets import GIF, MP4
 from seedvr2_anywhere.media.probe import probe
 from seedvr2_anywhere.media.read import read
 from seedvr2_anywhere.media.selection import Selection
@@ -131,24 +134,63 @@ def test_sixteen_bit_png_is_exact(tmp_path):
     assert np.array_equal(back, frames)
 
 
-@pytest.mark.parametrize(("suffix", "kept"), [(".mkv", True), (".mp4", False)])
-def test_subtitles_come_along_or_are_named(tmp_path, suffix, kept):
-    source = _with_subtitles(tmp_path)
+def subtitles_in(path: Path) -> list[tuple[float, float, str]]:
+    """(start, end, words) of the first subtitle track, as Debian's ffmpeg reads them."""
+    command = ["ffmpeg", "-v", "error", "-i", path, "-map", "0:s:0", "-f", "srt", "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    cues = [block.split("\n", 2)[1:] for block in text.strip().split("\n\n")]
+    return [(*map(_seconds, times.split(" --> ")), words) for times, words in cues]
+
+
+def _seconds(clock: str) -> float:
+    hours, minutes, seconds = clock.replace(",", ".").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
+@pytest.mark.parametrize("kind", ["subrip", "mov_text", "ass", "webvtt"])
+def test_subtitles_come_along_in_the_form_the_container_holds(tmp_path, kind, suffix):
+    source = _with_subtitles(tmp_path, kind)
     written = write(tmp_path / f"out{suffix}", read(source, Selection(start=1.0)))
-    kinds = [stream["codec_type"] for stream in ffprobe(written.path)["streams"]]
-    assert ("subtitle" in kinds) == kept
-    assert any("Subtitle track 1 (subrip) was left out" in note for note in written.notes) != kept
-    if kept:
-        packets = ffprobe(written.path, "-show_packets", "-select_streams", "s")["packets"]
-        assert [float(packet["pts_time"]) for packet in packets] == [1.0]
+    assert subtitles_in(written.path) == [(1.0, 1.5, "Bye & all\nthe rest")]
+    was_converted = any("Subtitle track 1 was converted" in note for note in written.notes)
+    held = {".mkv": {"subrip", "ass", "webvtt"}, ".webm": {"webvtt"}}.get(suffix, {"mov_text"})
+    assert was_converted == (kind not in held)
+    assert not any("left out:" in note for note in written.notes)
 
 
-def _with_subtitles(folder: Path) -> Path:
-    """A Matroska file with one line at 0.2 s and one at 2 s, muxed by Debian's ffmpeg."""
-    import subprocess
+def test_only_text_is_converted():
+    assert convertible("hdmv_pgs_subtitle", MP4.subtitles) is None
+    assert convertible("subrip", GIF.subtitles) is None
 
-    plain, text, path = folder / "plain.mkv", folder / "lines.srt", folder / "subtitled.mkv"
-    write(plain, batches(moving(75, 48, 64), np.arange(75)), time_base=Fraction(1, 25), encoding=Encoding("MKV FFV1"))
-    text.write_text("1\n00:00:00,200 --> 00:00:00,900\nHello\n\n2\n00:00:02,000 --> 00:00:02,500\nBye\n")
-    subprocess.run(["ffmpeg", "-v", "error", "-i", plain, "-i", text, "-c", "copy", path], check=True)
+
+CONVERSIONS = [
+    # source form, packet, target form, packet
+    ("subrip", b"<i>one</i> < two\r\n<font color=red>& more</font>", "webvtt", b"<i>one</i> &lt; two\n&amp; more"),
+    ("webvtt", b"<v Ann>a &lt; b</v> <b>c</b>", "subrip", b"a < b <b>c</b>"),
+    ("subrip", "<u>Über</u>\n\nzwei".encode(), "mov_text", b"\0\x0b\xc3\x9cber\n\nzwei"),
+    ("mov_text", b"\0\x02ab\0\0\0\x0cstyl\0\0\0\0", "subrip", b"ab"),
+    ("mov_text", b"\0\0", "subrip", b""),
+    ("mov_text", b"\0\x06\xfe\xff\0a\0b", "webvtt", b"ab"),
+    ("ass", rb"3,0,Default,,0,0,0,,{\i1}one, two{\i0}\Nthree", "webvtt", b"one, two\nthree"),
+    ("ass", rb"4,0,Default,,0,0,0,,{\p1}m 0 0 l 10 0{\p0}", "subrip", b""),
+    ("subrip", b"broken \xff text", "mov_text", b"\0\x0fbroken \xef\xbf\xbd text"),
+]
+
+
+@pytest.mark.parametrize(("source", "packet", "target", "expected"), CONVERSIONS)
+def test_words_survive_another_form(source, packet, target, expected):
+    assert converted(packet, source, target) == expected
+
+
+def _with_subtitles(folder: Path, kind: str) -> Path:
+    """A file with one line at 0.2 s and two at 2 s in this form, made by Debian's ffmpeg."""
+    plain, text = folder / "plain.mkv", folder / "lines.srt"
+    path = folder / f"subtitled{'.mp4' if kind == 'mov_text' else '.mkv'}"
+    write(plain, batches(moving(75, 48, 64), np.arange(75)), time_base=Fraction(1, 25), encoding=Encoding("MKV H.265"))
+    text.write_text(
+        "1\n00:00:00,200 --> 00:00:00,900\nHello\n\n2\n00:00:02,000 --> 00:00:02,500\nBye & all\nthe rest\n"
+    )
+    forms = ["-c:v", "copy", "-c:s", "srt" if kind == "subrip" else kind]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", plain, "-i", text, *forms, path], check=True)
     return path

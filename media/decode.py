@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -22,6 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from .description import Loss, MediaInfo, NoVideo, UnreadableFile
+from .program_stream import has_one_clock
 from .selection import Timed
 from .source import MAX_PIXELS, open_container, unreadable
 from .timing import Continuity
@@ -31,10 +33,10 @@ THREAD_MEMORY = 96 << 20  # bytes: seven threads at 1080p
 BYTES_PER_PIXEL = 6  # 4:4:4 in 16 bit, the deepest planar YUV
 SPARE_THREADS = 2
 MAX_THREADS = 16  # libavcodec's own limit for frame threads
+# program streams have no index: one whose clock restarts, as a disc's may, is read from its beginning
+UNINDEXED_CONTAINERS = ("mpeg",)
 # where to start decoding for a frame in mid-file, in seconds before it; None is the beginning. Broadcast streams
 # seek to about the right place and need a key frame from there
-# program streams have no index, and stamps after a seek by bytes are guesses; a disc's clock restarts on top of that
-UNINDEXED_CONTAINERS = ("mpeg",)
 SEEK_MARGINS: tuple[int | None, ...] = (0, 3, 20, None)
 RESTARTING_CONTAINERS = ("mpeg", "mpegts")
 INDEXED_CONTAINERS = ("mov", "matroska")  # whose stated length is the end of the last frame shown
@@ -99,7 +101,7 @@ class FrameDecoder:
             self.losses.clear()
 
     def _seek(self, container: av.container.InputContainer, stream: VideoStream, target: int) -> bool:
-        if self._info.container in UNINDEXED_CONTAINERS:
+        if self._info.container in UNINDEXED_CONTAINERS and not self._is_searchable:
             return True  # packets before the target are passed over undecoded instead
         try:
             container.seek(
@@ -108,6 +110,10 @@ class FrameDecoder:
         except (av.error.FFmpegError, OSError):
             return False
         return True
+
+    @cached_property
+    def _is_searchable(self) -> bool:
+        return has_one_clock(self._path)
 
     def _lasting(self, frames: Iterator[Timed[av.VideoFrame]]) -> Iterator[Timed[av.VideoFrame]]:
         """Each frame with the time until the next one: a packet's own duration is that of another frame in B order."""

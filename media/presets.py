@@ -68,6 +68,7 @@ class Format:
     pixels: Mapping[int, Pixels]
     crf: Mapping[str, int] = field(default_factory=dict)  # empty: quality does not apply
     options: Mapping[str, str] = field(default_factory=dict)
+    finest: Mapping[str, str] = field(default_factory=dict)  # more of the same, at near lossless
     speed_option: str = "preset"
     speed: str = ""
     codec_tag: str | None = None
@@ -97,13 +98,17 @@ PNG_FOLDER = Container("", "", MP4_TICK, has_tags=False)
 YUV_8 = Pixels("yuv420p", "yuv444p")
 YUV_10 = Pixels("yuv420p10le", "yuv444p10le")
 H264_CRF = {"small": 24, "good": 20, "high": 16, "near lossless": 4}
-H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 4}
+H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 2}
 AV1_CRF = {"small": 42, "good": 32, "high": 22, "near lossless": 8}
 VP9_CRF = {"small": 40, "good": 30, "high": 20, "near lossless": 6}
 WEBP_QUALITY = {"small": 60, "good": 80, "high": 92, "near lossless": 100}
 # x264's own 40 frames of look-ahead hold 160 MB more at 1080p than these 16 (benchmarks/media_memory.py)
 CLOSED_GROUPS = {"x264-params": "open-gop=0:rc-lookahead=16"}
 QUIET_X265 = {"x265-params": "log-level=error:open-gop=0"}
+# near lossless: no coarser steps for frames that few others refer to, and finer ones for colour, which RGB magnifies.
+# Eight generations of packaged clips then move half as far (benchmarks/media_generations.py); files grow by a third
+FINEST_X264 = {"x264-params": "mbtree=0:chroma-qp-offset=-6"}
+FINEST_X265 = {"x265-params": "cutree=0:cbqpoffs=-6:crqpoffs=-6"}
 # profile numbers of FFmpeg's prores_ks; 4444 and 4444xq keep alpha in 16 bit
 PRORES_PROFILES = {"lt": "1", "standard": "2", "hq": "3", "4444": "4", "4444xq": "5"}
 
@@ -111,11 +116,11 @@ FORMATS: dict[str, Format] = {
     line.name: line
     for line in (
         Format("MP4 H.264", MP4, "libx264", {8: Pixels("yuv420p")}, H264_CRF, CLOSED_GROUPS,
-               speed="medium", nvenc="h264_nvenc"),
+               FINEST_X264, speed="medium", nvenc="h264_nvenc"),
         Format("MP4 H.265", MP4, "libx265", {8: YUV_8, 10: YUV_10}, H265_CRF, QUIET_X265,
-               speed="medium", codec_tag="hvc1", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
+               FINEST_X265, speed="medium", codec_tag="hvc1", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
         Format("MKV H.265", MKV, "libx265", {8: YUV_8, 10: YUV_10}, H265_CRF, QUIET_X265,
-               speed="medium", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
+               FINEST_X265, speed="medium", nvenc="hevc_nvenc", narrowest=X265_NARROWEST),
         Format("WebM AV1", WEBM, "libsvtav1", {8: Pixels("yuv420p"), 10: Pixels("yuv420p10le")}, AV1_CRF, {},
                speed="7", nvenc="av1_nvenc"),
         Format("WebM VP9", WEBM, "libvpx-vp9", {8: Pixels("yuv420p", "yuv444p", "yuva420p")}, VP9_CRF,
@@ -206,6 +211,8 @@ def encoder_options(line: Format, encoding: Encoding, encoder: str, has_alpha: b
     if line.codec == "libwebp_anim":
         lossless = "1" if encoding.quality == "near lossless" else "0"
         return options | {"quality": str(_crf(line, encoding)), "lossless": lossless}
+    if encoding.quality == "near lossless" and encoding.crf < 0:
+        options |= {name: f"{options[name]}:{more}" for name, more in line.finest.items()}
     if line.crf:
         options["crf"] = str(_crf(line, encoding))
     if line.speed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import av.audio.stream
@@ -20,6 +21,7 @@ from .decode import RESTARTING_CONTAINERS, UNINDEXED_CONTAINERS, move_packet
 from .description import AudioTrack, MediaInfo, SubtitleTrack
 from .muxing import Label, Muxer
 from .output import AudioLength, Sound
+from .program_stream import has_one_clock
 from .soundtrack import (
     LAYOUTS,
     MOST_CHANNELS,
@@ -106,7 +108,7 @@ class Companions:
             self._add_audio(self._source, track, number)
         for number, text in enumerate(texts, 1):
             self._add_text(self._source, text, number)
-        self._start_reading(self._source)
+        self._start_reading(self._source, path)
 
     def _is_same_file(self, path: object, subtitles_of: MediaInfo | None) -> bool:
         return subtitles_of is not None and subtitles_of.path == path
@@ -177,7 +179,7 @@ class Companions:
             suffix = self._muxer.path.suffix or "a PNG sequence"
             self.notes.append(f"Subtitle track {number} ({track.codec}) was left out: {suffix} cannot hold it.")
 
-    def _start_reading(self, source: av.container.InputContainer) -> None:
+    def _start_reading(self, source: av.container.InputContainer, path: Path) -> None:
         wanted = [source.streams[index] for index in (*self._audio, *self._texts) if index >= 0]
         if not wanted:
             return
@@ -186,7 +188,7 @@ class Companions:
         if source.format.name in RESTARTING_CONTAINERS:
             self._continuity = Continuity()
             wanted += source.streams.video  # the clock is followed on all streams, as when reading pictures
-        if target > begins and source.format.name not in UNINDEXED_CONTAINERS:
+        if target > begins and (source.format.name not in UNINDEXED_CONTAINERS or has_one_clock(path)):
             # a container that cannot seek is read from its start: slower, the same result
             with suppress(av.FFmpegError, OSError):
                 source.seek(int(target * MICROSECONDS), backward=True)

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import av.container
@@ -120,6 +121,11 @@ def open_container(path: Path) -> av.container.InputContainer:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
     return container
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """The bytes of a file, or of a DVD title's parts in a row."""
+    return JoinedFiles(dvd_title_parts(path)) if path.is_dir() else path.open("rb")  # pyright: ignore[reportReturnType]
 
 
 def dvd_title_parts(folder: Path) -> list[Path]:

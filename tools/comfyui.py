@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMFYUI = ROOT / ".env" / "ComfyUI"
 PACK = "seedvr2-anywhere"
+LOG = "server.log"
 FOLDERS = ("input", "output", "temp", "user", "models", "custom_nodes")
 START_SECONDS, STOP_SECONDS, CALL_SECONDS, POLL_SECONDS = 180, 10, 10, 0.2
 HTTP_OK = 200
@@ -35,6 +36,7 @@ class Server:
     address: str
     base: Path
     process: subprocess.Popen
+    log: Path | None = None  # None: server.log in its folder
 
     @property
     def input(self) -> Path:
@@ -78,31 +80,61 @@ class Server:
         return entry if entry and entry.get("status", {}).get("status_str") else None
 
 
-@contextlib.contextmanager
 def running(
-    base: Path, *options: str, threads: int | None = None, variables: Mapping[str, str] | None = None
-) -> Iterator[Server]:
-    """ComfyUI on the CPU with `base` as its folder, stopped at the end. Raises NotRunning.
+    base: Path,
+    *options: str,
+    threads: int | None = None,
+    variables: Mapping[str, str] | None = None,
+    cpu: bool = True,
+) -> contextlib.AbstractContextManager[Server]:
+    """Our ComfyUI with `base` as its folder and this pack alone, stopped at the end.
 
-    `threads` limits torch's; `variables` are added to its environment.
+    `threads` limits torch's; `variables` are added to its environment. Entering raises NotRunning.
     """
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
-    link = base / "custom_nodes" / PACK
-    if not link.is_symlink():
-        link.symlink_to(ROOT, target_is_directory=True)
-    port = free_port()
-    command = [sys.executable, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base.resolve()),
-               "--disable-auto-launch", "--disable-api-nodes", "--disable-all-custom-nodes",
-               "--whitelist-custom-nodes", PACK, "--database-url", "sqlite:///:memory:", *options]  # fmt: skip
+    if not has_pack(base):
+        _link_pack(base)
+    alone = ["--base-directory", str(base.resolve()), "--disable-api-nodes", "--disable-all-custom-nodes",
+             "--whitelist-custom-nodes", PACK, "--database-url", "sqlite:///:memory:", *options]  # fmt: skip
+    alone += ["--cpu"] if cpu else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
     environment |= variables or {}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
-    with (base / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    return _started(COMFYUI, base, base / LOG, alone, environment)
+
+
+def existing(folder: Path, log: Path, cpu: bool = False) -> contextlib.AbstractContextManager[Server]:
+    """Somebody's ComfyUI as it is, run by the current interpreter; this pack is linked into it unless it is there.
+
+    Raises NotRunning where `folder` holds no ComfyUI; entering does when it does not start.
+    """
+    if not (folder / "main.py").is_file():
+        raise NotRunning(f"{folder} is not ComfyUI's folder: there is no main.py in it.")
+    if not has_pack(folder):
+        _link_pack(folder)
+    return _started(folder, folder, log, ["--cpu"] if cpu else [], dict(os.environ))
+
+
+def has_pack(base: Path) -> bool:
+    """True when a folder in custom_nodes/ is this pack, whatever the folder is called."""
+    found = (base / "custom_nodes").glob("*/pyproject.toml")
+    return any(f'name = "{PACK}"' in path.read_text(encoding="utf-8", errors="replace") for path in found)
+
+
+def _link_pack(base: Path) -> None:
+    (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
+
+
+@contextlib.contextmanager
+def _started(folder: Path, base: Path, log: Path, options: list[str], environment: dict[str, str]) -> Iterator[Server]:
+    port = free_port()
+    command = [sys.executable, "main.py", "--port", str(port), "--disable-auto-launch", *options]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
-            server = Server(f"http://127.0.0.1:{port}", base, process)
+            server = Server(f"http://127.0.0.1:{port}", base, process, log)
             _wait_until_up(server)
             yield server
         finally:
@@ -118,7 +150,7 @@ def free_port() -> int:
 
 def log_tail(server: Server, characters: int = 3000) -> str:
     """The end of what the server said."""
-    return (server.base / "server.log").read_text(errors="replace")[-characters:]
+    return (server.log or server.base / LOG).read_text(errors="replace")[-characters:]
 
 
 def _wait_until_up(server: Server) -> None:
@@ -138,3 +170,4 @@ def _stop(process: subprocess.Popen) -> None:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()

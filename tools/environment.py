@@ -47,8 +47,12 @@ def prepare() -> Path:
 
 def reexec_inside() -> None:
     """Go on in the environment's interpreter when the current one is another; a script calls this first."""
-    python = prepare()
-    if Path(sys.prefix).resolve() != VENV.resolve():
+    reexec_with(prepare())
+
+
+def reexec_with(python: Path) -> None:
+    """Go on in the virtual environment of an interpreter, unless this is it."""
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
         os.execv(python, [str(python), *sys.argv])
 
 

@@ -26,7 +26,7 @@ def server(browser, tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     (base / "input").mkdir()
     write_clip(base / "input" / "clip.mp4")
-    with comfyui.running(base) as found:
+    with comfyui.running(base, threads=1) as found:
         yield found
 
 

@@ -9,5 +9,5 @@ from seedvr2_anywhere.tools import comfyui
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """ComfyUI on the CPU, stopped at the end."""
-    with comfyui.running(tmp_path_factory.mktemp("comfyui")) as found:
+    with comfyui.running(tmp_path_factory.mktemp("comfyui"), threads=1) as found:
         yield found

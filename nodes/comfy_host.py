@@ -19,6 +19,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.validation import validate_node_input
 
 from ..engine.host import Host, Progress
+from ..engine.machine import Machine, card_of, limited
+from ..engine.plan import Room
 from ..engine.quantize import to_codes
 from ..models.layers import Operations
 from .live_status import Broadcast, LiveStatus
@@ -152,10 +154,21 @@ def has_gpu() -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that could be had on a device: what is free, and what other models would give back."""
+    """Memory that could be had on a device: what is free, and what models of the memory manager would give back."""
+    free = int(memory.get_free_memory(device))  # pyright: ignore[reportArgumentType]
     if device.type == "cpu":
-        return int(memory.get_free_memory(device))  # pyright: ignore[reportArgumentType]
-    return int(memory.get_total_memory(device))  # pyright: ignore[reportArgumentType]
+        return free
+    return free + sum(int(one.model_loaded_memory()) for one in memory.current_loaded_models if one.device == device)
+
+
+def machine_for(device: torch.device, limit_gb: float) -> Machine:
+    """What plans are made for; `limit_gb` > 0: most GiB of the device's memory to use."""
+
+    def room() -> Room:
+        host = free_bytes(torch.device("cpu"))
+        return limited(Room(0 if device.type == "cpu" else free_bytes(device), host), limit_gb)
+
+    return Machine(card_of(device), room)
 
 
 def operations_for(device: torch.device, dtype: torch.dtype, is_quantized: bool) -> Operations:
@@ -228,7 +241,7 @@ def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
     return Broadcast(status, lambda told: publish(node, told))
 
 
-def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast) -> Host:
+def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast, machine: Machine) -> Host:
     """What the engine sees of ComfyUI: stop, progress with frame rate and time left, previews."""
     bar = ProgressBar(1, node_id=node)
 
@@ -241,7 +254,7 @@ def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast) 
     def preview(index: int, frame: torch.Tensor) -> None:
         bar.update_absolute(bar.current, preview=("JPEG", _picture(frame), LARGEST_PREVIEW))
 
-    return Host(check=stop_if_interrupted, progress=progress, preview=preview, kept=kept)
+    return Host(check=stop_if_interrupted, progress=progress, preview=preview, kept=kept, machine=machine)
 
 
 def download_progress(node: str | None) -> Callable[[int, int | None], None]:

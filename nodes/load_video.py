@@ -9,10 +9,10 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from .. import media, net
-from ..engine.links import check_link, fetch_link, is_link, place_of
+from ..engine.links import check_link, fetch_link, is_link
 from ..net import guarded_session as open_session
 from . import comfy_host
-from .video_value import Clip, ClipVideo
+from .video_value import Clip, ClipVideo, HandedOut
 
 EXAMPLE = "seedvr2_example.mp4"
 SUFFIXES = frozenset(
@@ -22,7 +22,7 @@ SUFFIXES = frozenset(
 ANY = 2**31 - 1
 SELECTION = {"start": "start_time", "duration": "duration", "force_rate": "force_rate", "skip": "skip_first_frames",
              "every": "select_every_nth", "cap": "frame_load_cap"}  # fmt: skip
-HANDED_OUT: set[Path] = set()  # files of links that VIDEOs of this server's life refer to
+FETCHED = HandedOut()  # files of links
 TREATMENT = ("deinterlace", "pixel_aspect", "color_matrix", "color_range")
 
 
@@ -64,8 +64,7 @@ class LoadVideo(io.ComfyNode):
     def fingerprint_inputs(cls, video, path, **_widgets) -> tuple:
         """Changes with the file; for a link, when what was fetched is gone."""
         if is_link(_typed(path)):
-            kept = place_of(_typed(path), comfy_host.links_folder())
-            return _typed(path), kept in HANDED_OUT and not kept.exists()
+            return _typed(path), FETCHED.lost
         state = os.stat(_source(video, path))
         return state.st_mtime, state.st_size
 
@@ -155,7 +154,7 @@ def _from_link(link: str, node: str | None) -> tuple[Clip, media.MediaInfo]:
     except net.Cancelled:
         comfy_host.stop_if_interrupted()
         raise
-    HANDED_OUT.add(info.path)
+    FETCHED.add(info.path)
     return Clip(info.path, allowed=(folder,), address=link), info
 
 

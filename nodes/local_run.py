@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from comfy_api.latest import Input
 
 from ..engine.choice import AUTO, Chosen, Place, choose
-from ..engine.images import restore_images
-from ..engine.network import Network, load_network
-from ..engine.outlook import look_ahead, middle_of, plan_line
+from ..engine.images import check_images, restore_images
+from ..engine.network import Network, load_network, outline_of
+from ..engine.outlook import Outlook, flops_of, foresee, middle_of
+from ..engine.plan import Outline, choose_semantic
+from ..engine.speed import FEWEST_FRAMES, Speeds, probe
 from ..engine.upscale import Source, Upscaled, Wish, upscale
 from . import comfy_host
 from .live_status import LiveStatus
 from .managed import LoadedNetwork
 from .upscale_inputs import ESTIMATE, PREVIEW
-from .video_value import Clip, ClipVideo, Origin, as_clip_video
+from .video_value import Clip, ClipVideo, HandedOut, Origin, as_clip_video
 
-PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LOADED = LoadedNetwork()
-RESULTS: set[Path] = set()  # files that VIDEOs handed out in this server's life refer to
+RESULTS = HandedOut()
 REUSED = "Reused, nothing computed or paid."
-NO_OUTLOOK = "Time and peak memory are not estimated in this version."
 HDR_NOTE = "The source is HDR: the result is SDR, HDR results are not in this version."
-LIMIT_NOTE = "memory_limit_gb is not applied in this version."
 CHOOSING, LOADING, RESTORING = "Choosing the model", "Loading {}", "Restoring"  # stages, as the page shows them
 
 
@@ -38,53 +38,55 @@ class LocalRun:
         self.wish, self.run, self.backend, self.node = wish, run, backend, node
         self.preview_seconds = preview_seconds
         self.device = comfy_host.device_for(backend["device"])
+        self.machine = comfy_host.machine_for(self.device, backend["memory_limit_gb"])
+        self.jobs = comfy_host.jobs_folder()
+        self.speeds = Speeds(self.jobs)
         self.kept = 0
         self.told = comfy_host.broadcast(node, LiveStatus("local"))
 
     def restore_video(self, video: Input.Video) -> tuple[object, str]:
         """(VIDEO, report) through the job folder."""
-        jobs = comfy_host.jobs_folder()
-        whole = as_clip_video(video, jobs / "sources")
+        whole = as_clip_video(video, self.jobs / "sources")
         clip = whole.clip
         if self.run == PREVIEW:
-            clip = Clip(clip.path, middle_of(whole.open(), clip.selection, self.preview_seconds), clip.treatment,
-                        clip.as_sdr, clip.origin, clip.allowed)  # fmt: skip
+            clip = replace(clip, selection=middle_of(whole.open(), clip.selection, self.preview_seconds))
         reader = clip.open(whole.info)
-        width, height = reader.size
-        plan = plan_line((width, height), look_ahead((height, width), self.wish), reader.expected, reader.rate)
-        notes = [plan, *self._remarks(reader.colour.is_hdr and not clip.as_sdr)]
-        comfy_host.say(plan, self.node)
-        with self._telling(plan, reader.expected):
+        remarks = [HDR_NOTE] if reader.colour.is_hdr and not clip.as_sdr else []
+        with self._telling(reader.expected):
+            chosen = self._choose()
+            outline, outlook = self._foresee(chosen, reader.size, reader.expected)
+            notes = [*outlook.lines, *remarks, *chosen.notes]
             if self.run == ESTIMATE:
-                return self._estimate(notes)
-            chosen, network = self._network()
-            done = self._upscale(Source(clip.path, clip.selection, clip.treatment), network, jobs)
+                return self._estimated(notes)
+            network = self._network(chosen, outlook)
+            done = self._upscale(Source(clip.path, clip.selection, clip.treatment), network, outline, outlook)
             RESULTS.add(done.path)
-            report = "\n".join([*notes, *chosen.notes, *self._outcome(done)])
+            report = "\n".join([*notes, *self._outcome(done)])
         return ClipVideo(Clip(done.path, origin=Origin(clip.name, network.name, str(self.wish.seed)))), report
 
     def restore_images(self, images: torch.Tensor) -> tuple[object, str]:
         """(IMAGE, report) in memory."""
+        check_images(images)
         if self.run == PREVIEW:
             images = images[len(images) // 2 :][:1]
-        height, width = images.shape[1:3]
-        plan = plan_line((width, height), look_ahead((height, width), self.wish), len(images), None)
-        notes = [plan, *self._remarks(False)]
-        with self._telling(plan, len(images)):
+        with self._telling(len(images)):
+            chosen = self._choose()
+            _, outlook = self._foresee(chosen, (images.shape[2], images.shape[1]), len(images))
+            notes = [*outlook.lines, *chosen.notes]
             if self.run == ESTIMATE:
-                return self._estimate(notes)
-            chosen, network = self._network()
+                return self._estimated(notes)
+            network = self._network(chosen, outlook)
             self.told.update(stage=RESTORING)
-            host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
+            host = comfy_host.engine_host(self.node, lambda frames: None, self.told, self.machine)
             done = restore_images(images, self.wish, network, host)
-            made = f"{len(done):,} images restored."
+            made = f"{len(done):,} image{'s' if len(done) != 1 else ''} restored."
             self.told.update(state="done", frames=len(done), text=made)
-        return done, "\n".join([*notes, *chosen.notes, made])
+        return done, "\n".join([*notes, made])
 
     @contextmanager
-    def _telling(self, plan: str, expected: int | None) -> Iterator[None]:
-        """The page hears of the plan, and of a stop or a failure."""
-        self.told.update(plan=plan, expected=expected, stage=CHOOSING)
+    def _telling(self, expected: int | None) -> Iterator[None]:
+        """The page hears that a run begins, and of a stop or a failure."""
+        self.told.update(expected=expected, stage=CHOOSING)
         try:
             yield
         except comfy_host.Interrupted:
@@ -97,15 +99,49 @@ class LocalRun:
             self.told.update(state="failed", text=str(error))
             raise
 
-    def _estimate(self, notes: list[str]) -> tuple[object, str]:
-        report = "\n".join([*notes, *self._choose().notes, NO_OUTLOOK])
+    def _choose(self) -> Chosen:
+        folders = comfy_host.model_folders()
+        place = Place(folders, comfy_host.download_folder(), comfy_host.cache_folder(), _hub)
+        chosen = choose(self.backend.get("model", AUTO), place, comfy_host.free_bytes(self.device),
+                        comfy_host.download_progress(self.node), comfy_host.is_interrupted)  # fmt: skip
+        comfy_host.stop_if_interrupted()
+        return chosen
+
+    def _foresee(self, chosen: Chosen, size: tuple[int, int], frames: int | None) -> tuple[Outline, Outlook]:
+        """What is planned for a source (width, height), said on the node."""
+        outline = outline_of(chosen.dit, chosen.vae, chosen.text)
+        card, source = self.machine.card, (size[1], size[0])
+        semantic, _ = choose_semantic(card, outline, source, self.wish.batch_size, self.backend["precision"])
+        speed = self.speeds.known(card, outline, semantic.precision)
+        speed = speed or probe(outline, self.device, semantic.precision)
+        outlook = foresee(source, frames, self.wish, outline, self.machine, self.backend["precision"], speed)
+        self.told.update(plan=outlook.line)
+        comfy_host.say("\n".join(line for line in (outlook.line, outlook.warning) if line), self.node)
+        return outline, outlook
+
+    def _estimated(self, notes: list[str]) -> tuple[object, str]:
+        report = "\n".join(notes)
+        comfy_host.say(report, self.node)
         self.told.update(state="done", text=report)
         return comfy_host.blocked(), report
 
-    def _upscale(self, source: Source, network: Network, jobs: Path) -> Upscaled:
+    def _network(self, chosen: Chosen, outlook: Outlook) -> Network:
+        self.told.update(stage=LOADING.format(chosen.dit.name))
+        files, dtype = (chosen.dit, chosen.vae, chosen.text), outlook.plan.semantic.dtype
+        key = (files, chosen.dit.stat().st_mtime, self.device, dtype)
+        load = partial(load_network, *files, dtype=dtype)
+        return LOADED.get(key, self.device, lambda managed: load(placement=managed))
+
+    def _upscale(self, source: Source, network: Network, outline: Outline, outlook: Outlook) -> Upscaled:
         self.told.update(stage=RESTORING)
-        host = comfy_host.engine_host(self.node, self._keep, self.told)
-        return upscale(source, self.wish, network, jobs, host=host)
+        host = comfy_host.engine_host(self.node, self._keep, self.told, self.machine)
+        start = time.monotonic()
+        done = upscale(source, self.wish, network, self.jobs, host=host)
+        if not done.reused and done.frames >= FEWEST_FRAMES:
+            flops = flops_of(outlook.plan, outlook.clip, outline, self.wish, done.frames)
+            precision = outlook.plan.semantic.precision
+            self.speeds.learn(self.machine.card, outline, precision, flops, time.monotonic() - start)
+        return done
 
     def _keep(self, frames: int) -> None:
         self.kept = frames
@@ -117,25 +153,6 @@ class LocalRun:
             comfy_host.say(REUSED, self.node)
         self.told.update(state="done", frames=done.frames, text=lines[0], job=done.path.parent.name)
         return lines
-
-    def _remarks(self, loses_hdr: bool) -> list[str]:
-        return [*([HDR_NOTE] if loses_hdr else []), *([LIMIT_NOTE] if self.backend["memory_limit_gb"] else [])]
-
-    def _choose(self) -> Chosen:
-        folders = comfy_host.model_folders()
-        place = Place(folders, comfy_host.download_folder(), comfy_host.cache_folder(), _hub)
-        return choose(self.backend.get("model", AUTO), place, comfy_host.free_bytes(self.device),
-                      comfy_host.download_progress(self.node), comfy_host.is_interrupted)  # fmt: skip
-
-    def _network(self) -> tuple[Chosen, Network]:
-        chosen = self._choose()
-        comfy_host.stop_if_interrupted()
-        self.told.update(stage=LOADING.format(chosen.dit.name))
-        files = (chosen.dit, chosen.vae, chosen.text)
-        dtype = PRECISIONS[self.backend["precision"]]
-        key = (files, chosen.dit.stat().st_mtime, self.device, dtype)
-        load = partial(load_network, *files, dtype=dtype)
-        return chosen, LOADED.get(key, self.device, lambda managed: load(placement=managed))
 
 
 def _hub():

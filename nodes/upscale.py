@@ -42,7 +42,7 @@ class Upscale(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **_widgets) -> int:
         """Changes when a result that was handed out is gone, so that it is made again."""
-        return sum(not path.exists() for path in RESULTS)
+        return RESULTS.lost
 
     @classmethod
     def execute(cls, source, run, backend, preview_seconds, **widgets) -> io.NodeOutput:

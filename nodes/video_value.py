@@ -53,6 +53,29 @@ class Clip:
         return self.origin.source if self.origin else self.path.stem
 
 
+class HandedOut:
+    """Files that VIDEOs of this server's life refer to. When one of them is gone, its maker must run again."""
+
+    def __init__(self) -> None:
+        self._paths: set[Path] = set()
+        self._lost = 0
+
+    def add(self, path: Path) -> None:
+        """Take note of a file that was handed out."""
+        self._paths.add(path)
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._paths
+
+    @property
+    def lost(self) -> int:
+        """How many of them were found gone so far: a number that changes with every loss, and with nothing else."""
+        gone = {path for path in self._paths if not path.exists()}
+        self._paths -= gone
+        self._lost += len(gone)
+        return self._lost
+
+
 class ClipVideo(Input.Video):
     """A Clip as ComfyUI's VIDEO. Nothing is decoded before somebody asks for pixels."""
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
+from seedvr2_anywhere.engine.links import place_of
 from seedvr2_anywhere.tests.nodes.comfy_toys import pack_module
 
 
@@ -34,7 +35,7 @@ def test_a_clip_behind_a_link_knows_its_address_and_is_fetched_again_when_it_is_
     monkeypatch.setattr(host, "links_folder", lambda: tmp_path)
 
     def fetch(asked, folder, *_):
-        path = node.place_of(asked, folder)
+        path = place_of(asked, folder)
         path.parent.mkdir(exist_ok=True)
         black = np.zeros((3, 32, 32, 3), np.uint8)
         media.write(path, [(black, np.arange(3))], time_base=1 / media.snap_rate(24))

@@ -25,7 +25,7 @@ def write_clip_with_cuts(path) -> None:
 
 def shots_done(server) -> int:
     manifests = list((server.output / "seedvr2_jobs").glob("cuts_*/job.json"))
-    return len(json.loads(manifests[0].read_text())["shots"]) if manifests else 0
+    return len(json.loads(manifests[0].read_text())["stretches"]) if manifests else 0
 
 
 async def run_and_stop(server, workflow: dict) -> list[str]:

@@ -55,6 +55,14 @@ class WriteFailed(MediaError):
 
 
 @dataclass(frozen=True)
+class Mastering:
+    """The screen an HDR picture was graded on, and how bright it gets (SMPTE ST 2086, CTA-861.3)."""
+
+    display: tuple[Fraction, ...] | None  # x, y of red, green, blue and white; darkest, brightest in cd/m²
+    light: tuple[int, int] | None  # brightest pixel, brightest mean of a frame, in cd/m²
+
+
+@dataclass(frozen=True)
 class Colour:
     """How code values become colour, and how each part of that was decided."""
 
@@ -66,6 +74,7 @@ class Colour:
     range_by: DecidedBy = "default"
     transfer_by: DecidedBy = "default"
     primaries_by: DecidedBy = "default"
+    mastering: Mastering | None = None  # of HDR, where the file says it
 
     @property
     def is_hdr(self) -> bool:

@@ -97,18 +97,18 @@ PNG_FOLDER = Container("", "", MP4_TICK, has_tags=False)
 
 YUV_8 = Pixels("yuv420p", "yuv444p")
 YUV_10 = Pixels("yuv420p10le", "yuv444p10le")
-H264_CRF = {"small": 24, "good": 20, "high": 16, "near lossless": 4}
-H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 2}
+H264_CRF = {"small": 24, "good": 20, "high": 16, "near lossless": 2}
+H265_CRF = {"small": 27, "good": 22, "high": 17, "near lossless": 4}
 AV1_CRF = {"small": 42, "good": 32, "high": 22, "near lossless": 8}
 VP9_CRF = {"small": 40, "good": 30, "high": 20, "near lossless": 6}
 WEBP_QUALITY = {"small": 60, "good": 80, "high": 92, "near lossless": 100}
 # x264's own 40 frames of look-ahead hold 160 MB more at 1080p than these 16 (benchmarks/media_memory.py)
 CLOSED_GROUPS = {"x264-params": "open-gop=0:rc-lookahead=16"}
 QUIET_X265 = {"x265-params": "log-level=error:open-gop=0"}
-# near lossless: no coarser steps for frames that few others refer to, and finer ones for colour, which RGB magnifies.
-# Eight generations of packaged clips then move half as far (benchmarks/media_generations.py); files grow by a third
-FINEST_X264 = {"x264-params": "mbtree=0:chroma-qp-offset=-6"}
-FINEST_X265 = {"x265-params": "cutree=0:cbqpoffs=-6:crqpoffs=-6"}
+# near lossless: bits for every frame alike, and finer steps for colour, which RGB magnifies. x265 is lossless then: its
+# finest steps that still lose make larger files of animation, and move far more in eight generations
+FINEST_X264 = {"x264-params": "mbtree=0:aq-mode=0:psy=0:chroma-qp-offset=-6"}
+FINEST_X265 = {"x265-params": "lossless=1"}
 # profile numbers of FFmpeg's prores_ks; 4444 and 4444xq keep alpha in 16 bit
 PRORES_PROFILES = {"lt": "1", "standard": "2", "hq": "3", "4444": "4", "4444xq": "5"}
 

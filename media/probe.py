@@ -20,7 +20,8 @@ from av.sidedata.sidedata import SideData
 from . import deinterlace, dolby_vision
 from .colour import ColourTags, bit_depth, decide_colour, has_alpha
 from .decode import TIME_UNIT, UNTIMED_CONTAINERS, states_own_length
-from .description import AudioTrack, Chapter, MediaInfo, NoVideo, SubtitleTrack, Unsupported
+from .description import AudioTrack, Chapter, Colour, MediaInfo, NoVideo, SubtitleTrack, Unsupported
+from .mastering import mastering_of
 from .opacity import is_labelled
 from .pictures import is_picture, probe_picture
 from .sampling import Look, look_at, sample_stamps
@@ -128,7 +129,7 @@ def _describe(path: Path, container: av.container.InputContainer, stream: av.vid
         sample_aspect=aspect, rotation=turn, is_mirrored=is_mirrored, rate=timing.rate, is_vfr=timing.is_vfr,
         time_base=base, start=start, duration=duration or (count / timing.rate if count else None),
         frame_count=count, frame_count_exact=is_exact,
-        colour=decide_colour(_colour_tags(stream, frame), frame.format.name, codec, coded, tags),
+        colour=_colour(stream, frame, coded, tags),
         bit_depth=bit_depth(frame.format.name), has_alpha=has_opacity, alpha_index=opacity, scan=finding.scan,
         top_field_first=finding.top_field_first, audio=tuple(_audio_track(one) for one in container.streams.audio),
         subtitles=tuple(_subtitle_track(one) for one in container.streams.subtitles),
@@ -183,6 +184,13 @@ def _sample_aspect(stream: av.video.stream.VideoStream) -> Fraction:
     aspect = stream.sample_aspect_ratio
     # beyond 4:1 no format exists: a damaged header
     return Fraction(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else Fraction(1)
+
+
+def _colour(stream: av.video.stream.VideoStream, frame: av.VideoFrame, coded: tuple[int, int],
+            tags: dict[str, str]) -> Colour:  # fmt: skip
+    codec = stream.codec_context.codec.canonical_name
+    colour = decide_colour(_colour_tags(stream, frame), frame.format.name, codec, coded, tags)
+    return replace(colour, mastering=mastering_of(frame)) if colour.is_hdr else colour
 
 
 def _colour_tags(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> ColourTags:

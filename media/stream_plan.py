@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .description import Colour, WriteFailed
+from .description import Colour, Mastering, WriteFailed
 from .encode_colour import Fit, Size, fit_size, written_colour, written_tags
+from .mastering import encoder_words
 from .output import Encoding, Picture
 from .presets import INTERMEDIATE_ALPHA, Format, Pixels, choose_depth, choose_encoder, encoder_options
 from .video_stream import StreamSpec
@@ -57,12 +58,23 @@ def plan_stream(line: Format, encoding: Encoding, picture: Picture, size: Size, 
     _check_hdr(line, picture.colour, depth)
     fit = fit_size(size, pixel_format, encoding.odd_size)
     _check_size(line, fit.size)
-    with_alpha = has_alpha and _has_alpha(pixel_format)
+    options = encoder_options(line, encoding, encoder, has_alpha and _has_alpha(pixel_format))
+    if picture.colour.is_hdr and picture.colour.mastering is not None:
+        options = _graded(options, encoder, picture.colour.mastering, notes)
     return StreamPlan(
         line, encoder, pixel_format, fit, written_colour(picture.colour, line.is_rgb),
-        encoder_options(line, encoding, encoder, with_alpha), INTERMEDIATE_ALPHA if splits_alpha else None,
+        options, INTERMEDIATE_ALPHA if splits_alpha else None,
         (*([note] if note else []), *notes, *_fit_notes(size, fit)),
     )  # fmt: skip
+
+
+def _graded(options: dict[str, str], encoder: str, mastering: Mastering, notes: list[str]) -> dict[str, str]:
+    words = encoder_words(encoder, mastering)
+    if words is None:
+        notes.append(f"{encoder} cannot note how the HDR picture was graded (mastering display, light levels).")
+        return options
+    name, text = words
+    return options | {name: ":".join(part for part in (options.get(name), text) if part)}
 
 
 def _choose_pixels(line: Format, encoding: Encoding, depth: int, size: Size, has_alpha: bool,

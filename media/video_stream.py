@@ -60,7 +60,7 @@ class VideoStream:
     def finish(self) -> None:
         """Get the last packets out of the encoder."""
         packets = self._stream.encode(None)
-        if self._count <= SHORT:
+        if len(packets) == self._count <= SHORT:
             self._stamp_anew(packets)
         if packets and packets[-1].dts is not None:
             # MP4 adds up the steps between decoding times: with the last one they must make the whole duration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import av
 import numpy as np
 import pytest
 from made_clips import FILM_TICK, batches, ffmpeg_frames, ffprobe
-from seedvr2_anywhere.media.description import Colour, WriteFailed
+from seedvr2_anywhere.media.description import Colour, Mastering, WriteFailed
 from seedvr2_anywhere.media.dither import TILE, drop_bits, thresholds, to_depth
 from seedvr2_anywhere.media.encode_colour import Converter, Fit, plane_view, written_colour
 from seedvr2_anywhere.media.output import Encoding, Picture
+from seedvr2_anywhere.media.probe import probe
 from seedvr2_anywhere.media.read import read
 from seedvr2_anywhere.media.write import write
 
@@ -261,3 +263,53 @@ def _source_card(path: Path, matrix: str | None, range_: str, bits: int) -> Path
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
+
+
+GRADING = Mastering(
+    tuple(Fraction(number) for number in ("0.68", "0.32", "0.265", "0.69", "0.15", "0.06", "0.3127", "0.329",
+                                          "0.005", "1000")), (1000, 400),
+)  # fmt: skip
+GRADINGS = {
+    "both": GRADING,
+    "screen alone": replace(GRADING, light=None),
+    "light alone": replace(GRADING, display=None),
+}
+
+
+def deep_card():
+    return batches(card(np.uint16), np.arange(3) * 1001)
+
+
+@pytest.mark.parametrize("case", GRADINGS)
+@pytest.mark.parametrize("name", ["MP4 H.265", "MKV H.265", "WebM AV1"])
+def test_the_grading_of_hdr_is_passed_on(tmp_path, name, case):
+    first, second = (named(folder, name) for folder in (tmp_path, tmp_path / "second"))
+    second.parent.mkdir()
+    picture = Picture(Colour("bt2020", "limited", "pq", "bt2020", mastering=GRADINGS[case]))
+    write(
+        first,
+        batches(card(np.uint16), np.arange(3) * 1001),
+        time_base=FILM_TICK,
+        encoding=Encoding(name),
+        picture=picture,
+    )
+    write(second, read(first), encoding=Encoding(name))
+    for path in (first, second):
+        found = probe(path).colour.mastering
+        assert found is not None and found.light == GRADINGS[case].light
+        assert (found.display is None) == (case == "light alone")
+        for got, wanted in zip(found.display or (), GRADING.display or (), strict=found.display is not None):
+            assert abs(got - wanted) <= wanted / 1000 + Fraction(1, 20_000)
+
+
+def test_the_grading_is_named_where_it_is_lost_and_no_part_of_sdr(tmp_path):
+    hdr = Picture(Colour("bt2020", "limited", "pq", "bt2020", mastering=GRADING))
+    written = write(tmp_path / "out.mov", deep_card(), time_base=FILM_TICK, picture=hdr)
+    assert any("graded" in note for note in written.notes)
+    sdr = Picture(Colour(mastering=GRADING))
+    written = write(tmp_path / "sdr.mp4", deep_card(), time_base=FILM_TICK, picture=sdr,
+                    encoding=Encoding("MP4 H.265"))  # fmt: skip
+    assert not any("graded" in note for note in written.notes)
+    with av.open(str(written.path)) as file:
+        frame = next(file.decode(video=0))
+        assert not any("MASTERING" in part.type.name or "LIGHT" in part.type.name for part in frame.side_data)

@@ -143,6 +143,14 @@ def test_clips_of_a_few_frames_can_be_written(tmp_path, count, name):
         assert len(probed_pts(path)) == count
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_few_frames_of_an_encoder_that_holds_none_back(tmp_path, count):
+    """Lossless x264 gives packets at once: their times stand already when the end is stamped."""
+    path = tmp_path / "out.mp4"
+    write(path, batches(moving(count, 48, 64), np.arange(count)), time_base=Fraction(1, 5), encoding=Encoding(crf=0))
+    assert probed_pts(path) == [Fraction(index, 5) for index in range(count)]
+
+
 SIZES = [  # format, choice, size written, pixel format
     ("MP4 H.264", "pad", (322, 242), "yuv420p"),
     ("MP4 H.264", "crop", (320, 240), "yuv420p"),

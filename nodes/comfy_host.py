@@ -241,7 +241,7 @@ def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
     return Broadcast(status, lambda told: publish(node, told))
 
 
-def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast, machine: Machine) -> Host:
+def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast, machine: Machine | None = None) -> Host:
     """What the engine sees of ComfyUI: stop, progress with frame rate and time left, previews."""
     bar = ProgressBar(1, node_id=node)
 

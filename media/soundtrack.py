@@ -207,19 +207,43 @@ class SampleWriter:
         self._muxer.mux(packet)
 
 
-class EncodedTrack:
+class ResampledTrack:
+    """What is encoded: frames brought to the encoder's rate and placed where they belong."""
+
+    def __init__(self, writer: SampleWriter, origin: Fraction) -> None:
+        self._writer, self._origin = writer, origin
+        # the layout is renamed, not mixed: side and back pairs are the same speakers
+        self._resampler = av.AudioResampler(writer.packed, writer.layout, writer.rate)
+
+    @property
+    def repaired(self) -> int:
+        """Samples that were no numbers."""
+        return self._writer.repaired
+
+    @property
+    def ends(self) -> Fraction:
+        """Seconds taken in so far."""
+        return self._writer.ends
+
+    def advance(self, until: Fraction) -> None:
+        self._writer.advance(until)
+
+    def _place(self, frame: av.AudioFrame | None) -> None:
+        """Hand a frame on; None hands on what the resampler still holds."""
+        for part in self._resampler.resample(frame):
+            self._writer.place(_channels(part), round((_start(part) - self._origin) * self._writer.rate))
+
+
+class EncodedTrack(ResampledTrack):
     """A track of the source, decoded, cut to the sample and encoded."""
 
     def __init__(self, writer: SampleWriter, source: av.audio.stream.AudioStream, origin: Fraction) -> None:
         assert source.time_base is not None
+        super().__init__(writer, origin)
         self.reached = Fraction(-1)
         self.lost = 0  # packets that did not decode
-        self._writer = writer
         self._source = source
-        self._origin = origin
         self._tick = source.time_base
-        # the layout is renamed, not mixed: side and back pairs are the same speakers
-        self._resampler = av.AudioResampler(writer.packed, writer.layout, writer.rate)
 
     def take(self, packet: av.Packet) -> None:
         if packet.pts is not None:
@@ -232,62 +256,43 @@ class EncodedTrack:
             self.lost += 1
             return
         for frame in frames:
-            self._place(frame)
-
-    def advance(self, until: Fraction) -> None:
-        self._writer.advance(until)
+            self._place(self._stamped(frame))
 
     def finish(self, end: Fraction | None, pad: bool) -> None:
-        for frame in [*self._source.codec_context.decode(None), None]:
-            self._place(frame)
+        for frame in self._source.codec_context.decode(None):
+            self._place(self._stamped(frame))
+        self._place(None)
         self._writer.finish(end, pad)
 
-    @property
-    def repaired(self) -> int:
-        return self._writer.repaired
-
-    @property
-    def ends(self) -> Fraction:
-        return self._writer.ends
-
-    def _place(self, frame: av.AudioFrame | None) -> None:
-        if frame is not None and frame.pts is None:
+    def _stamped(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """The frame; one without a time follows what came before it."""
+        if frame.pts is None:
             frame.pts = round((self._writer.ends + self._origin) / self._tick)
             frame.time_base = self._tick
-        for part in self._resampler.resample(frame):
-            self._writer.place(_channels(part), round((_start(part) - self._origin) * self._writer.rate))
+        return frame
 
 
-class SampleTrack:
+class SampleTrack(ResampledTrack):
     """Sound from memory, encoded as it is needed."""
 
     def __init__(self, writer: SampleWriter, samples: Samples) -> None:
+        super().__init__(writer, Fraction(0))
         self.reached = Fraction(0)
-        self._writer = writer
         self._sound = np.atleast_2d(np.asarray(samples.samples, np.float32))
         self._rate = samples.rate
         self._taken = 0
-        self._resampler = av.AudioResampler(writer.packed, writer.layout, writer.rate)
 
     def take(self, packet: av.Packet) -> None:
         raise AssertionError("sound from memory has no packets")
 
     def advance(self, until: Fraction) -> None:
         self._feed(min(int(until * self._rate), self._sound.shape[1]))
-        self._writer.advance(until)
+        super().advance(until)
 
     def finish(self, end: Fraction | None, pad: bool) -> None:
         self._feed(self._sound.shape[1] if end is None else min(-int(-end * self._rate // 1), self._sound.shape[1]))
         self._place(None)
         self._writer.finish(end, pad)
-
-    @property
-    def repaired(self) -> int:
-        return self._writer.repaired
-
-    @property
-    def ends(self) -> Fraction:
-        return self._writer.ends
 
     def _feed(self, until: int) -> None:
         while self._taken < until:
@@ -299,10 +304,6 @@ class SampleTrack:
             frame.sample_rate, frame.time_base, frame.pts = self._rate, Fraction(1, self._rate), self._taken
             self._taken += part.shape[1]
             self._place(frame)
-
-    def _place(self, frame: av.AudioFrame | None) -> None:
-        for part in self._resampler.resample(frame):
-            self._writer.place(_channels(part), round(_start(part) * self._writer.rate))
 
 
 def choose_codec(muxer: Muxer, source_codec: str) -> str | None:

@@ -3,10 +3,12 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
+const COMPARE = 'SeedVR2Anywhere.Compare'
 const part = (name) => import(`./parts/${name}.mjs`)
 
 let wasAsked = false // about runs that were going when the page was opened
 let hasPanels = false
+let hasComparisons = false
 
 async function showRun(event) {
   hasPanels = true
@@ -32,11 +34,61 @@ async function catchUp() {
 api.addEventListener('seedvr2.run', showRun)
 api.addEventListener('status', noticeRunning)
 api.addEventListener('reconnected', () => hasPanels && catchUp())
+api.addEventListener('execution_error', noticeMissingToken)
+api.addEventListener('executed', showComparison)
+
+async function noticeMissingToken({ detail }) {
+  if (detail?.exception_message?.includes('No RunComfy token')) (await part('open')).askForToken()
+}
+
+async function showComparison({ detail }) {
+  const content = detail.output?.seedvr2_compare?.[0]
+  if (!content) return
+  hasComparisons = true
+  const { show } = await part('compare')
+  show(detail.node, content)
+}
+
+/** A row of the settings section; what is in it is asked for when it is shown. */
+function setting(id, group, key, name, tooltip) {
+  const type = () => {
+    const place = document.createElement('div')
+    part('settings').then(({ fill }) => fill(place, key, name))
+    return place
+  }
+  return { id: `SeedVR2Anywhere.${id}`, category: ['SeedVR2 Anywhere', group, id], name, tooltip, type, defaultValue: null }
+}
 
 app.registerExtension({
   name: 'SeedVR2Anywhere',
 
+  settings: [
+    setting('Token', 'RunComfy', 'token', 'RunComfy token', 'Kept on the server in a file of its own; it is never sent back to this page.'),
+    setting('AutoMayPay', 'RunComfy', 'auto_may_pay', 'Backend auto may upload and pay', 'Off: auto never leaves this computer.'),
+    setting('RunLimit', 'RunComfy', 'run_limit_usd', 'Most dollars per run (backend auto)', 'The backend RunComfy has its own widget on the node.'),
+    setting('DayLimit', 'RunComfy', 'day_limit_usd', 'Most dollars in 24 hours (all runs)', 'Empty is no limit.'),
+    setting('MaxRequests', 'RunComfy', 'max_requests', 'Most requests per run without a known price (backend auto)', 'Price unknown is never taken for free.'),
+    setting('InFlight', 'RunComfy', 'in_flight', 'Requests in flight (backend auto)', 'Segments processed at the same time.'),
+    setting('Storage', 'RunComfy', 'storage', 'Upload storage', 'Where clips are put for RunComfy when no public link is given.'),
+    setting('JobsLimit', 'Jobs', 'jobs_limit_gb', 'Keep finished results up to (GB)', 'Oldest go first. 0 is no limit. Unfinished and paid work always stays.'),
+    setting('JobsFolder', 'Jobs', 'jobs_folder', 'Job folder', 'Where runs keep their work and results. SEEDVR2_JOBS moves it.'),
+  ].map((row, index) => ({ ...row, sortOrder: 100 - index })),
+
+  setup() {
+    let panel = null // promise of what closes it
+    app.extensionManager.sidebarTab.registerSidebarTab({
+      id: 'seedvr2-jobs', icon: 'pi pi-history', title: 'SeedVR2 jobs', tooltip: 'SeedVR2 jobs', label: 'SeedVR2', type: 'custom',
+      render: (place) => { panel ??= part('jobs').then(({ open }) => open(place)) },
+      destroy: () => { panel?.then((close) => close()); panel = null },
+    })
+  },
+
+  async nodeCreated(node) {
+    if (node.comfyClass === COMPARE) (await part('compare')).attach(node)
+  },
+
   async afterConfigureGraph() {
     if (hasPanels) (await part('run_panel')).restore()
+    if (hasComparisons) (await part('compare')).restore()
   },
 })

@@ -123,6 +123,20 @@ def place_for(prefix: str, size: tuple[int, int], is_kept: bool) -> tuple[Path, 
     return Path(folder), f"{name}_{counter:05}_", below
 
 
+def view_of(path: Path) -> dict[str, str] | None:
+    """How ComfyUI's /view is asked for a file below output, input or temp; None for any other."""
+    roots = {
+        "output": folder_paths.get_output_directory(),
+        "input": str(input_folder()),
+        "temp": str(temporary_folder()),
+    }
+    for kind, root in roots.items():
+        if folder_paths.is_within_directory(root, str(path)):
+            below = path.parent.resolve().relative_to(Path(root).resolve())
+            return {"filename": path.name, "subfolder": below.as_posix() if below.parts else "", "type": kind}
+    return None
+
+
 def may_store_workflow() -> bool:
     """False under --disable-metadata."""
     return not args.disable_metadata
@@ -231,9 +245,15 @@ def publish(node: str | None, status: LiveStatus) -> None:
     from server import PromptServer
 
     if node is not None and PromptServer.instance is not None:
-        message = status.as_message(node) | _running_prompt(PromptServer.instance.prompt_queue)
+        message = status.as_message(node) | _origin()
         RUNS.put(message)
         PromptServer.instance.send_sync(RUN_EVENT, message)
+
+
+def running_prompt() -> dict | None:
+    """The API prompt that runs: enough to go on with a job when the graph is gone."""
+    entry = _running()
+    return entry[2] if entry else None
 
 
 def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
@@ -275,14 +295,21 @@ def progress_line(state: Progress) -> str:
     return f"Frame {state.frames:,}{total}{rate}{left}"
 
 
-def _running_prompt(queue) -> dict:
+def _running() -> tuple | None:
+    """What ComfyUI's queue holds of the prompt that runs: (number, id, API prompt, extra data, …)."""
+    from server import PromptServer
+
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue_volatile() if PromptServer.instance else ((), ())
+    return next(iter(running), None)
+
+
+def _origin() -> dict:
     """Ids of the prompt that runs and of the workflow it was made from; a prompt posted in API form has none."""
-    running, _ = queue.get_current_queue_volatile()
-    if not running:
+    entry = _running()
+    if entry is None:
         return {"prompt": None, "workflow": None}
-    _, prompt, _, extra, *_ = running[0]
-    workflow = ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id")
-    return {"prompt": prompt, "workflow": workflow if workflow != NO_WORKFLOW else None}
+    workflow = ((entry[3].get("extra_pnginfo") or {}).get("workflow") or {}).get("id")
+    return {"prompt": entry[1], "workflow": workflow if workflow != NO_WORKFLOW else None}
 
 
 def _picture(frame: torch.Tensor):

@@ -1,4 +1,4 @@
-"""The three nodes, as one extension."""
+"""The nodes, as one extension."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import comfy_host
 from .combine_video import VideoCombine
+from .compare import Compare
 from .jobs_routes import add_jobs_routes
 from .load_video import LoadVideo
 from .settings_routes import add_settings_routes
@@ -22,4 +23,4 @@ class SeedVR2Anywhere(ComfyExtension):
         comfy_host.add_routes(add_jobs_routes)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadVideo, Upscale, VideoCombine]
+        return [LoadVideo, Upscale, VideoCombine, Compare]

@@ -99,6 +99,7 @@ class Task:
             "model": HOSTED_MODEL,
             "wish": asdict(self.wish),
             "plan": self.plan,
+            "prompt": comfy_host.running_prompt(),
         }
 
     @property

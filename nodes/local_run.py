@@ -17,7 +17,7 @@ from ..engine.network import Network, load_network, outline_of
 from ..engine.outlook import Outlook, flops_of, foresee, middle_of
 from ..engine.plan import Outline, choose_semantic
 from ..engine.speed import FEWEST_FRAMES, Speeds, probe
-from ..engine.upscale import Source, Upscaled, Wish, upscale
+from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
 from . import comfy_host
 from .live_status import LiveStatus
 from .managed import LoadedNetwork
@@ -136,7 +136,8 @@ class LocalRun:
         self.told.update(stage=RESTORING)
         host = comfy_host.engine_host(self.node, self._keep, self.told, self.machine)
         start = time.monotonic()
-        done = upscale(source, self.wish, network, self.jobs, host=host)
+        terms = Terms(comfy_host.running_prompt())
+        done = upscale(source, self.wish, network, self.jobs, host=host, terms=terms)
         if not done.reused and done.frames >= FEWEST_FRAMES:
             flops = flops_of(outlook.plan, outlook.clip, outline, self.wish, done.frames)
             precision = outlook.plan.semantic.precision

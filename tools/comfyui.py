@@ -53,8 +53,12 @@ class Server:
 
     def post(self, path: str, content: object) -> tuple[int, dict]:
         """(status, JSON answer) of a POST, refusals included."""
+        return self.call("POST", path, content)
+
+    def call(self, method: str, path: str, content: object) -> tuple[int, dict]:
+        """(status, JSON answer) of a request with a JSON body, refusals included."""
         request = urllib.request.Request(
-            self.address + path, json.dumps(content).encode(), {"Content-Type": "application/json"}
+            self.address + path, json.dumps(content).encode(), {"Content-Type": "application/json"}, method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:

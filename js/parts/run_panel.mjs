@@ -2,6 +2,7 @@
 
 import { app } from '../../../scripts/app.js'
 import { box, button, dollars, duration, el, number, say } from './dom.mjs'
+import { findNode } from './graph.mjs'
 import { openSettings } from './open.mjs'
 import { get } from './server.mjs'
 
@@ -40,16 +41,8 @@ export function restore() {
   for (const status of [...statuses.values()]) show(status)
 }
 
-/** The node of a status: ids of nodes in subgraphs are paths like 12:35. */
 function nodeOf({ workflow, node }) {
-  let graph = app.rootGraph
-  if (workflow && workflow !== graph.id) return null
-  const path = String(node).split(':')
-  for (const id of path.slice(0, -1)) {
-    graph = graph?.getNodeById(id)?.subgraph ?? graph?.getNodeById(Number(id))?.subgraph
-  }
-  const found = graph?.getNodeById(path.at(-1)) ?? graph?.getNodeById(Number(path.at(-1)))
-  return found?.comfyClass === UPSCALE ? found : null
+  return workflow && workflow !== app.rootGraph.id ? null : findNode(node, UPSCALE)
 }
 
 class Panel {

@@ -1,0 +1,79 @@
+"""The jobs in the job folder as the page shows them: what is kept of each, what it costs, where its pictures are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..engine.jobs_folder import JobEntry, delete_job, find_job, list_jobs, save_finished
+from . import comfy_host
+from .hosted_run import HOSTED_MODEL
+from .proxy import playable
+from .upscale_inputs import HOSTED, LOCAL
+from .video_value import Clip, ClipVideo
+
+PART_PREFIX = "video/{}_part"
+LONGEST_SIDE = 1920  # of what "open result" shows where a browser cannot play the result itself
+
+
+def all_jobs() -> dict:
+    """The job folder and all that is in it, the last touched first."""
+    shown = [shown_of(entry) for entry in list_jobs(comfy_host.jobs_folder())]
+    return {"folder": str(comfy_host.jobs_folder()), "bytes": sum(job["bytes"] for job in shown), "jobs": shown}
+
+
+def shown_of(entry: JobEntry) -> dict:
+    """A job for the page, JSON values only; without its prompt and without paths."""
+    facts = entry.facts
+    told = comfy_host.RUNS.of_job(entry.name) or {}
+    poster = entry.folder / facts.poster if facts.poster else None
+    return {
+        "name": entry.name,
+        "title": facts.name or entry.name.rpartition("_")[0],
+        "state": entry.state,
+        "backend": HOSTED if facts.model == HOSTED_MODEL else LOCAL,
+        "frames": entry.frames_done,
+        "expected": facts.expected,
+        "size": list(facts.size),
+        "model": facts.model,
+        "plan": facts.plan,
+        "error": facts.error,
+        "updated": facts.updated,
+        "bytes": entry.bytes,
+        "cost_usd": told.get("cost_usd"),
+        "prompt": told.get("prompt"),
+        "can_continue": facts.prompt is not None,
+        "has_result": entry.result is not None,
+        "poster": comfy_host.view_of(poster) if poster and poster.is_file() else None,
+    }
+
+
+def job_named(name: str) -> JobEntry:
+    """Raises JobError when there is none, whatever the name tries to point at."""
+    return find_job(comfy_host.jobs_folder(), name)
+
+
+def prompt_of(name: str) -> dict | None:
+    """The API prompt that goes on with a job."""
+    return job_named(name).facts.prompt
+
+
+def open_result(name: str) -> dict[str, str] | None:
+    """How /view is asked for something that plays the result; None when the result is gone."""
+    result = job_named(name).result
+    return playable(ClipVideo(Clip(result)), LONGEST_SIDE) if result else None
+
+
+def save_part(name: str) -> dict:
+    """Save what is finished as a file in the output folder that plays anywhere."""
+    entry = job_named(name)
+    width, height = entry.facts.size or (0, 0)
+    prefix = PART_PREFIX.format(Path(entry.facts.name).stem)
+    folder, file, below = comfy_host.place_for(prefix, (width, height), True)
+    written = save_finished(entry, folder / f"{file}.mp4")
+    return {"path": f"{below}/{written.path.name}", "frames": written.frames, "view": comfy_host.view_of(written.path)}
+
+
+def delete(name: str) -> dict:
+    """Remove a job and its files; raises JobError while it is being worked on."""
+    delete_job(job_named(name))
+    return {}

@@ -1,4 +1,4 @@
-"""Stop keeps finished shots and says so on the node; Run goes on from there."""
+"""Stop keeps finished stretches and says so on the node; Run goes on from there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_clip_with_cuts(path) -> None:
     media.write(path, [(frames, np.arange(len(frames)))], time_base=1 / media.snap_rate(24))
 
 
-def shots_done(server) -> int:
+def stretches_done(server) -> int:
     manifests = list((server.output / "seedvr2_jobs").glob("cuts_*/job.json"))
     return len(json.loads(manifests[0].read_text())["stretches"]) if manifests else 0
 
@@ -43,7 +43,7 @@ async def run_and_stop(server, workflow: dict) -> list[str]:
                 message = None
             if message is not None and message.type == aiohttp.WSMsgType.BINARY:
                 texts += [message.data[8:].decode(errors="replace")] * (message.data[3] == TEXT)
-            if not stopped and shots_done(server):
+            if not stopped and stretches_done(server):
                 stopped = True
                 await session.post(f"{server.address}/interrupt", json={"prompt_id": prompt})
             if (

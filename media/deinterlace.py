@@ -55,13 +55,14 @@ class ScanFinding:
 
 def detect_scan(runs: Sequence[Sequence[np.ndarray]], flagged: bool, flagged_top_first: bool) -> ScanFinding:
     """The scan of a clip from runs of consecutive luma planes [H, W]; flags decide only where nothing moves."""
-    looks = [look for run in runs for look in _looks(run)]
+    looked = [_looks(run) for run in runs]
+    looks = [look for run in looked for look in run]
     moving = [look for look in looks if look != "still"]
     if not moving:
         return ScanFinding("interlaced" if flagged else "progressive", flagged_top_first)
     top, bottom = moving.count("top first"), moving.count("bottom first")
     top_first = top > bottom if top != bottom else flagged_top_first
-    pulldown = [_is_pulldown(run) for run in runs if _moves(run)]
+    pulldown = [_is_pulldown(run) for run, seen in zip(runs, looked, strict=True) if set(seen) - {"still"}]
     if pulldown and all(pulldown):
         return ScanFinding("film", top_first)
     combed = (top + bottom) / len(moving)
@@ -206,10 +207,6 @@ def _field_changes(run: Sequence[np.ndarray]) -> np.ndarray:
     changes = [[float(np.abs(b[parity::2] - a[parity::2]).mean()) for parity in (0, 1)]
                for a, b in pairwise(run)]  # fmt: skip
     return np.array(changes, dtype=np.float64).reshape(-1, 2)
-
-
-def _moves(run: Sequence[np.ndarray]) -> bool:
-    return any(look != "still" for look in _looks(run))
 
 
 def _is_pulldown(run: Sequence[np.ndarray]) -> bool:

@@ -1,7 +1,7 @@
 """The formats that can be written, as a table: container, encoder, pixel formats, quality steps, what fits in.
 
 Quality steps are constant rate factors of each encoder, or its quality number. "near lossless" is for work that goes
-on: eight generations of real pictures in H.264 then move by 0.7/255 on average (benchmarks/media_generations.py).
+on: eight generations of real pictures in H.264 then move by 0.5/255 on average (benchmarks/media_generations.py).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from .description import AudioTrack, Chapter, Colour, MediaInfo, NoVideo, Subtit
 from .mastering import mastering_of
 from .opacity import is_labelled
 from .pictures import is_picture, probe_picture
-from .sampling import Look, look_at, sample_stamps
+from .sampling import Look, sample
 from .source import check_size, dvd_title_parts, open_container, resolve
 from .timing import Timing, measure_timing, snap_rate
 
@@ -76,10 +76,7 @@ def _probe_video(path: Path) -> MediaInfo:
         stream = video_stream(container, path.name)
         check_size(stream.width, stream.height, path.name)
         refuse_dolby_vision(path, container, stream)
-        runs, counted = sample_stamps(container, stream)
-    with open_container(path) as container:  # again: not every container finds its beginning by seeking
-        stream = video_stream(container, path.name)
-        look = look_at(path, container, stream)
+        look, runs, counted = sample(path, container, stream)
         return _describe(path, container, stream, look, runs, counted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -50,98 +51,116 @@ class Look:
         return self.first
 
 
-def sample_stamps(container: av.container.InputContainer,
-                   stream: VideoStream) -> tuple[list[list[int]], int | None]:  # fmt: skip
-    """Runs of display ticks from the beginning and further on, and the frame count when the beginning was all."""
-    head, is_all = _stamps(container, stream, HEAD_PACKETS)
-    count = len(head) if is_all else None
-    ticks = [tick for tick in head if tick is not None]
-    runs = [sorted(ticks) if is_all else sorted(ticks)[:-REORDERED]]
-    length = (stream.duration or 0) * (stream.time_base or 0)
-    if is_all or not ticks or length < LONG_ENOUGH:
-        return runs, count
-    for place in PLACES:
-        try:
-            container.seek((stream.start_time or 0) + round(place * (stream.duration or 0)), stream=stream)
-            later, ended = _stamps(container, stream, LATER_PACKETS)
-        except (av.error.FFmpegError, OSError):
-            continue
-        known = sorted(tick for tick in later if tick is not None)
-        # after a seek the first pictures in decoding order may refer to ones that were passed over
-        runs.append(known[REORDERED // 4 : len(known) if ended else -REORDERED])
-    return runs, count
+def sample(path: Path, container: av.container.InputContainer,
+           stream: VideoStream) -> tuple[Look, list[list[int]], int | None]:  # fmt: skip
+    """A look at pictures, runs of display ticks, and the frame count when the beginning was all there is.
 
-
-def _stamps(container: av.container.InputContainer, stream: VideoStream,
-            limit: int) -> tuple[list[int | None], bool]:  # fmt: skip
-    """Display ticks of up to `limit` packets, None where missing, and whether the stream ended with them."""
-    ticks: list[int | None] = []
-    size = 0
-    try:
-        for packet in container.demux(stream):
-            if not packet.size:
-                return ticks, True
-            if not packet.is_discard:
-                ticks.append(packet.pts)
-            size += packet.size
-            if len(ticks) >= limit or size > SAMPLE_BYTES:
-                return ticks, False
-    except (av.error.FFmpegError, OSError):
-        pass  # reading will meet the damage again and report it
-    return ticks, False
-
-
-def look_at(path: Path, container: av.container.InputContainer, stream: VideoStream) -> Look:
-    """Decode a few frames at the beginning and, where that leaves doubt about fields, further on.
-
-    Raises UnreadableFile when nothing decodes.
+    The beginning is read once for both, and so is each place further on. Raises UnreadableFile when nothing decodes.
     """
-    look = Look()
-    decoder = make_decoder(stream, LOOK_THREADS)
+    look, decoder = Look(), make_decoder(stream, LOOK_THREADS)
     may_be_interlaced = _may_be_interlaced(stream)
-    try:
-        _look_here(container, stream, decoder, look, LOOK_FRAMES if may_be_interlaced else 2)
-        for place in PLACES if may_be_interlaced and _is_doubtful(look, container, stream) else ():
-            container.seek((stream.start_time or 0) + round(place * (stream.duration or 0)), stream=stream)
+    head = _Packets(container, stream)
+    _look_here(path, head, decoder, look, LOOK_FRAMES if may_be_interlaced else 2)
+    head.take(HEAD_PACKETS)
+    runs = [head.known if head.is_over else head.known[:-REORDERED]]
+    is_long = (stream.duration or 0) * (stream.time_base or 0) >= LONG_ENOUGH
+    wants_stamps = is_long and bool(head.known) and not head.is_over
+    is_doubtful = is_long and may_be_interlaced and _is_doubtful(look, container)
+    for place in PLACES if wants_stamps or is_doubtful else ():
+        later = _packets_at(place, container, stream)
+        if later is None:
+            continue
+        if is_doubtful:
             decoder.flush_buffers()
-            _look_here(container, stream, decoder, look, LOOK_FRAMES)
+            _look_here(path, later, decoder, look, LOOK_FRAMES)
+        if wants_stamps:
+            later.take(LATER_PACKETS)
+            # after a seek the first pictures in decoding order may refer to ones that were passed over
+            runs.append(later.known[REORDERED // 4 : len(later.known) if later.is_over else -REORDERED])
+    return look, runs, head.count if head.is_over else None
+
+
+class _Packets:
+    """Packets of a stream from here on, their display ticks noted as they are taken."""
+
+    def __init__(self, container: av.container.InputContainer, stream: VideoStream) -> None:
+        self._packets = container.demux(stream)
+        self._ticks: list[int] = []
+        self._size = 0
+        self.count = 0  # of packets that will be shown
+        self.is_over = False
+
+    @property
+    def known(self) -> list[int]:
+        """The ticks so far, in order of display."""
+        return sorted(self._ticks)
+
+    def __iter__(self) -> Iterator[av.Packet]:
+        for packet in self._packets:
+            if not packet.size:
+                self.is_over = True
+            elif not packet.is_discard:
+                self.count += 1
+                self._ticks += [] if packet.pts is None else [packet.pts]
+            self._size += packet.size
+            yield packet
+
+    def take(self, limit: int) -> None:
+        """Go on until so many packets were taken in all, or SAMPLE_BYTES."""
+        packets = iter(self)
+        # damage ends it: reading will meet that again and report it
+        with suppress(av.error.FFmpegError, OSError, StopIteration):
+            while not self.is_over and self.count < limit and self._size <= SAMPLE_BYTES:
+                next(packets)
+
+
+def _packets_at(place: Fraction, container: av.container.InputContainer, stream: VideoStream) -> _Packets | None:
+    """The packets from this share of the duration on; None where the container cannot go there."""
+    try:
+        container.seek((stream.start_time or 0) + round(place * (stream.duration or 0)), stream=stream)
+    except (av.error.FFmpegError, OSError):
+        return None
+    return _Packets(container, stream)
+
+
+def _is_doubtful(look: Look, container: av.container.InputContainer) -> bool:
+    """True when more of the clip should be seen: unless it is neither flagged nor looks interlaced."""
+    if container.format.name in UNTIMED_CONTAINERS:
+        return False
+    # a run that ended early has shown all there is to see
+    return look.flagged or (len(look.runs[0]) > ENOUGH_FRAMES and not deinterlace.is_clearly_progressive(look.runs[0]))
+
+
+def _look_here(path: Path, packets: _Packets, decoder: VideoCodecContext, look: Look, count: int) -> None:
+    """Decode up to `count` frames; raises UnreadableFile when there never was one."""
+    run: list[np.ndarray] = []
+    try:
+        for seen, frame in enumerate(_decoded(packets, decoder), start=1):
+            _see(frame, look, run, with_luma=count == LOOK_FRAMES)
+            if seen == count or (seen == ENOUGH_FRAMES and not look.flagged and deinterlace.is_whole_in_motion(run)):
+                break
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if look.first is None:
             raise unreadable(path, error) from error
     if look.first is None:
         raise UnreadableFile(f"{path.name}: no picture of it can be decoded. Fetch it again or repair it.")
-    return look
-
-
-def _is_doubtful(look: Look, container: av.container.InputContainer, stream: VideoStream) -> bool:
-    """True when more of the clip should be seen: unless it is short, or neither flagged nor looking interlaced."""
-    length = (stream.duration or 0) * (stream.time_base or 0)
-    if length < LONG_ENOUGH or container.format.name in UNTIMED_CONTAINERS:
-        return False
-    return look.flagged or not deinterlace.is_clearly_progressive(look.runs[0])
-
-
-def _look_here(container: av.container.InputContainer, stream: VideoStream, decoder: VideoCodecContext, look: Look,
-               count: int) -> None:  # fmt: skip
-    run: list[np.ndarray] = []
-    for seen, frame in enumerate(_decoded(container, stream, decoder), start=1):
-        if look.first is None:
-            look.first = frame
-        if not look.runs and frame.pts is not None:
-            look.ticks.append(frame.pts)
-        look.flagged |= frame.interlaced_frame
-        lines = deinterlace.luma(frame, LOOK_COLUMNS) if count == LOOK_FRAMES else None
-        if lines is not None and (not run or lines.shape == run[0].shape):
-            run.append(lines)
-        if seen == count or (seen == ENOUGH_FRAMES and not look.flagged and deinterlace.is_whole_in_motion(run)):
-            break
     look.runs.append(run)
 
 
-def _decoded(container: av.container.InputContainer, stream: VideoStream,
-             decoder: VideoCodecContext) -> Iterator[av.VideoFrame]:  # fmt: skip
+def _see(frame: av.VideoFrame, look: Look, run: list[np.ndarray], with_luma: bool) -> None:
+    if look.first is None:
+        look.first = frame
+    if not look.runs and frame.pts is not None:
+        look.ticks.append(frame.pts)
+    look.flagged |= frame.interlaced_frame
+    lines = deinterlace.luma(frame, LOOK_COLUMNS) if with_luma else None
+    if lines is not None and (not run or lines.shape == run[0].shape):
+        run.append(lines)
+
+
+def _decoded(packets: _Packets, decoder: VideoCodecContext) -> Iterator[av.VideoFrame]:
     fruitless = 0
-    for packet in container.demux(stream):
+    for packet in packets:
         try:
             frames = decoder.decode(packet if packet.size else None)
         except (av.error.FFmpegError, ValueError):

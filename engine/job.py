@@ -74,6 +74,7 @@ class Facts:
     created: float = 0.0
     updated: float = 0.0
     error: str = ""
+    paid: bool = False  # made by a service that was paid for it: never pruned by itself
     poster: str = ""  # file in the job's folder
     prompt: Any = None  # whatever the caller needs to go on with it later
 

@@ -106,11 +106,11 @@ def delete_job(entry: JobEntry) -> None:
 def prune(root: Path, limit_bytes: int = USUAL_LIMIT_BYTES, protected: Collection[Path] = ()) -> list[str]:
     """Delete finished jobs, the oldest first, until the finished ones together are within the limit; their names.
 
-    Never one that is unfinished, running, or whose result is among `protected`. A deleted result makes Upscale run
-    again.
+    Never one that is unfinished, running, paid for, or whose result is among `protected`. A deleted result makes
+    Upscale run again.
     """
     kept = {path.resolve() for path in protected}
-    finished = [entry for entry in list_jobs(root) if entry.state == DONE]
+    finished = [entry for entry in list_jobs(root) if entry.state == DONE and not entry.facts.paid]
     total, deleted = sum(entry.bytes for entry in finished), []
     for entry in reversed(finished):
         if total <= limit_bytes:

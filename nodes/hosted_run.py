@@ -19,6 +19,7 @@ from comfy_api.latest import Input
 from .. import media
 from ..cloud import clip as clips
 from ..cloud.client import Client, base_of
+from ..cloud.downloads import begin, downloads_folder, joined, rotate
 from ..cloud.errors import CloudError, Interrupted, OutsideLimits
 from ..cloud.geometry import place
 from ..cloud.job import Doors, Finished
@@ -32,7 +33,7 @@ from ..cloud.schema import BY_WIDGET, FEWEST_FRAMES, MODEL_ID, MOST_FRAMES, MOST
 from ..cloud.stitch import stitched
 from ..engine.hosted_finish import Finish, Inset, write_result
 from ..engine.images import sdr_batches
-from ..engine.job import Job, Recipe
+from ..engine.job import FAILED, RUNNING, STOPPED, Job, Recipe, Stretch
 from ..engine.outlook import disk_bytes, look_ahead, middle_of, plan_line
 from ..engine.survey import Survey, load_survey, save_survey, survey_of
 from ..engine.wish import Wish
@@ -51,7 +52,6 @@ NO_RATE = (
 )
 HOSTED_MODEL = "RunComfy"  # stands for %model% in file names
 SURVEY = "survey.json"
-DOWNLOADS = "runcomfy_{}"  # folder of the results of one source's requests
 LOOKING, JOINING = "Looking at the clip", "Joining the results"  # stages, as the page shows them
 
 
@@ -162,7 +162,8 @@ class HostedRun:
                 path = job.result_path
                 lines = [REUSED] if path else [f"Translated: {note}." for note in translated]
                 if path is None:
-                    made, path = self._make(task, job, jobs)
+                    with _noted(job):
+                        made, path = self._make(task, job, jobs)
                     lines += made
             RESULTS.add(path)
             self.told.update(state="done", text=lines[-1], frames=task.expected or 0, job=path.parent.name)
@@ -219,15 +220,20 @@ class HostedRun:
 
     def _make(self, task: Task, job: Job, jobs: Path) -> tuple[list[str], Path]:
         """Everything that is missing: look, pay, fetch, join."""
+        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True)
         client = client_for(os.environ, self.folder / TOKEN_FILE, Path.home())
         survey = self._survey(task)
-        job.note(**task.facts, expected=survey.frames)
         job.require_space(disk_bytes(task.target, survey.frames))
         order = self._order(task, survey)
+        begin(order.folder)
         finished = self._on_runcomfy(task, order, client)
         self.told.update(stage=JOINING, segments=self.told.status.segments)
         notes = self._join(task, order, finished, job.folder / RESULT)
+        job.forget(0)
+        job.record(Stretch(0, 0, survey.frames, ends_shot=True))
         job.finish(RESULT)
+        joined(order.folder)
+        rotate(jobs, self.settings.jobs_limit_gb * 1e9 or float("inf"))
         return [*notes, *_bill(finished, survey.frames)], job.folder / RESULT
 
     def _order(self, task: Task, survey: Survey) -> Order:
@@ -235,24 +241,26 @@ class HostedRun:
         budget = Budget(backend["spend_limit_usd"], backend["max_requests"], self.settings.day_limit_usd)
         return Order(
             source_key=key, frames=survey.frames, rate=float(task.rate), settings=task.settings,
-            folder=comfy_host.jobs_folder() / DOWNLOADS.format(key), overlap=backend["overlap"], shots=survey.shots,
+            folder=downloads_folder(comfy_host.jobs_folder(), key), overlap=backend["overlap"], shots=survey.shots,
             in_flight=backend["in_flight"], budget=budget, resubmit=backend["resubmit"], address=task.address,
         )  # fmt: skip
 
     def _survey(self, task: Task) -> Survey:
         """Frames and shots, from an earlier run or one look at the whole clip."""
-        file = comfy_host.jobs_folder() / DOWNLOADS.format(task.source.key) / SURVEY
         found = self._known_survey(task)
         if found is None:
             found = self._counted(task)
-            save_survey(file, found)
+            save_survey(self._survey_file(task), found)
         return found
+
+    def _survey_file(self, task: Task) -> Path:
+        return downloads_folder(comfy_host.jobs_folder(), task.source.key) / SURVEY
 
     def _known_survey(self, task: Task) -> Survey | None:
         count = task.exact_frames
         if count is not None and count <= MOST_FRAMES:
             return Survey(count)
-        return load_survey(comfy_host.jobs_folder() / DOWNLOADS.format(task.source.key) / SURVEY)
+        return load_survey(self._survey_file(task))
 
     def _counted(self, task: Task) -> Survey:
         def seen(frames: int) -> None:
@@ -296,6 +304,19 @@ class HostedRun:
             finish = Finish(_inset(task, order, info.square_size), task.target, self.wish)
             made = write_result(path, pairs, reader, finish, host)
         return (*(f"{note}." for note in finished.notes), *made.notes)
+
+
+@contextmanager
+def _noted(job: Job) -> Iterator[None]:
+    """The manifest says how the run ended."""
+    try:
+        yield
+    except (Interrupted, comfy_host.Interrupted):
+        job.note(state=STOPPED)
+        raise
+    except Exception as error:
+        job.note(state=FAILED, error=str(error))
+        raise
 
 
 def _short_side(order: Order) -> int:

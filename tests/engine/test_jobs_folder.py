@@ -95,6 +95,13 @@ def test_pruning_takes_finished_ones_oldest_first_and_no_other(tmp_path):
     assert names(tmp_path) == {"used", "unfinished"}
 
 
+def test_what_was_paid_for_is_not_pruned(tmp_path):
+    finished(tmp_path, "paid")
+    with Job(tmp_path, "paid", Recipe("paid", {})) as job:
+        job.note(paid=True)
+    assert prune(tmp_path, 0) == []
+
+
 def test_what_is_finished_can_be_saved_and_played(tmp_path):
     with job_in(tmp_path, "half", 7):
         (entry,) = list_jobs(tmp_path)

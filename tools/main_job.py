@@ -3,6 +3,7 @@
     python3 tools/main_job.py                    run it and say where the result is
     python3 tools/main_job.py --resolution 360   short side of the result (288: twice the clip's)
     python3 tools/main_job.py --serve            ComfyUI with this pack for the browser, until Ctrl-C
+    python3 tools/main_job.py --demo-cloud       the hosted workflow against a RunComfy played here: no account, no cost
     python3 tools/main_job.py --comfyui PATH     the same with a ComfyUI of yours: its Python, models, output and packs
 
 Without --comfyui it first builds what is missing: a virtual environment and ComfyUI 0.30.0, in .env/.
@@ -23,8 +24,10 @@ BASE = WORK / "comfyui"
 CLIP = ROOT / "workflows" / "seedvr2_example.mp4"
 COMPARISON = WORK / "example_comparison.png"
 WORKFLOW = ROOT / "workflows" / "api" / "video_upscale.json"
+HOSTED_WORKFLOW = ROOT / "workflows" / "api" / "hosted_upscale.json"
 UPSCALE, COMBINE = "35", "34"
 RESOLUTION = 288  # twice the clip's short side: small, as any machine's processor shall do it
+HOSTED_RESOLUTION = 720  # the least that RunComfy takes
 POLL_SECONDS, SAY_SECONDS = 0.5, 10
 SHOWN, GAP = (15, 40), 8  # frames of the comparison, one of each shot, and pixels between pictures
 # where people keep the Python of their ComfyUI, seen from its folder
@@ -39,6 +42,8 @@ def main(arguments: list[str]) -> int:
     import comfyui
 
     WORK.mkdir(exist_ok=True)
+    if options.demo_cloud:
+        return demo_cloud(comfyui, options)
     print("Starting ComfyUI ...", flush=True)
     try:
         with opened(comfyui, options.comfyui) as server:
@@ -53,8 +58,12 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resolution", type=int, default=RESOLUTION)
     parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--demo-cloud", action="store_true")
     parser.add_argument("--comfyui", type=Path)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.demo_cloud and options.comfyui:
+        parser.error("--demo-cloud uses a ComfyUI of its own: leave --comfyui out.")
+    return options
 
 
 def enter(comfyui: Path | None) -> None:
@@ -86,9 +95,20 @@ def serve(server) -> int:
         return 0
 
 
-def run_workflow(server, resolution: int) -> int:
+def demo_cloud(comfyui, options: argparse.Namespace) -> int:
+    """The hosted workflow, or with --serve the page, against the played service."""
+    import demo_cloud as demo
+
+    print("Starting ComfyUI and a RunComfy that is played here ...", flush=True)
+    with demo.played() as (service, variables), comfyui.running(BASE, variables=variables) as server:
+        code = serve(server) if options.serve else run_workflow(server, HOSTED_RESOLUTION, HOSTED_WORKFLOW)
+        print(demo.said_of(service))
+    return code
+
+
+def run_workflow(server, resolution: int, file: Path = WORKFLOW) -> int:
     """Post the workflow, wait, and say what came out."""
-    workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+    workflow = json.loads(file.read_text(encoding="utf-8"))
     workflow[UPSCALE]["inputs"]["new_resolution"] = resolution
     start = time.monotonic()
     status, answer = server.post("/prompt", {"prompt": workflow})

@@ -20,7 +20,8 @@ COMFYUI = ROOT / ".env" / "ComfyUI"
 PACK = "seedvr2-anywhere"
 LOG = "server.log"
 FOLDERS = ("input", "output", "temp", "user", "models", "custom_nodes")
-START_SECONDS, STOP_SECONDS, CALL_SECONDS, POLL_SECONDS = 180, 10, 10, 0.2
+START_SECONDS = 600  # a limit for hangs: a machine that does much else needs minutes
+STOP_SECONDS, CALL_SECONDS, POLL_SECONDS = 10, 30, 0.2
 HTTP_OK = 200
 OWN_VARIABLES = ("SEEDVR2_", "RUNCOMFY_")  # of the shell: they would change what the server does
 

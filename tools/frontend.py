@@ -17,9 +17,21 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CANVAS, NODES_2 = "canvas", "nodes 2.0"  # the two ways the frontend draws nodes
 RENDERERS = (CANVAS, NODES_2)
 WINDOW = {"width": 1400, "height": 900}
-READY_MS, RUN_MS = 90_000, 300_000
+READY_MS, RUN_MS = 180_000, 1_800_000  # limits for hangs
 SETTINGS = {"Comfy.TutorialCompleted": True}  # otherwise the template dialog covers a new user's graph
 IS_READY = "window.app?.vueAppReady && window.app.extensionManager && window.app.rootGraph"
+BOX = """() => {
+    const { scale, offset } = app.canvas.ds
+    const area = app.canvas.canvas.getBoundingClientRect()
+    const at = (pos, start, shift) => (pos + shift) * scale + start
+    const nodes = app.rootGraph.nodes
+    return [
+        Math.min(...nodes.map(one => at(one.pos[0], area.left, offset[0]))),
+        Math.min(...nodes.map(one => at(one.pos[1] - LiteGraph.NODE_TITLE_HEIGHT, area.top, offset[1]))),
+        Math.max(...nodes.map(one => at(one.pos[0] + one.size[0], area.left, offset[0]))),
+        Math.max(...nodes.map(one => at(one.pos[1] + one.size[1], area.top, offset[1]))),
+    ]
+}"""
 PLAYED = "() => [...document.querySelectorAll('video')].filter(one => one.readyState >= 2).length"
 
 
@@ -96,6 +108,11 @@ class Frontend:
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         self.settle(1000)
 
+    def graph_box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of all nodes, in pixels of the window."""
+        left, top, right, bottom = self.page.evaluate(BOX)
+        return left, top, right, bottom
+
     def picture(self, path: Path) -> None:
         """Save what the window shows."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,12 +141,14 @@ def browser() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def opened(browser: Any, address: str, renderer: str = CANVAS, window: dict | None = None) -> Iterator[Frontend]:
+def opened(
+    browser: Any, address: str, renderer: str = CANVAS, window: dict | None = None, settings: dict | None = None
+) -> Iterator[Frontend]:
     """The page of the server at `address`, with an empty graph, drawn by one of RENDERERS."""
     context = browser.new_context(viewport=window or WINDOW)
     try:
-        settings = {**SETTINGS, "Comfy.VueNodes.Enabled": renderer == NODES_2}
-        context.request.post(f"{address}/settings", data=settings)
+        chosen = {**SETTINGS, **(settings or {}), "Comfy.VueNodes.Enabled": renderer == NODES_2}
+        context.request.post(f"{address}/settings", data=chosen)
         page = context.new_page()
         found = Frontend(page, renderer)
         page.on("pageerror", lambda error: found.failures.append(str(error)))

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from seedvr2_anywhere import media
@@ -100,8 +102,12 @@ def test_a_template_is_complete(server, template):
     assert models
 
 
-def test_the_template_browser_lists_all(server):
+def test_the_template_browser_lists_all_with_pictures(server):
     assert sorted(server.get("/workflow_templates")["seedvr2-anywhere"]) == sorted(one.title for one in TEMPLATES)
+    for template in TEMPLATES:
+        address = f"{server.address}/api/workflow_templates/seedvr2-anywhere/{quote(template.title)}.jpg"
+        with urllib.request.urlopen(address, timeout=SECONDS) as answer:
+            assert answer.headers["Content-Type"] == "image/jpeg"
 
 
 def test_only_the_hosted_workflow_has_hosted_values():

@@ -34,6 +34,12 @@ def target_size(
     return height, width
 
 
+def check_wish(size_by: str, resolution: int, max_long_side: int) -> None:
+    """Refuse settings whose result would be too large whatever the source. Raises BadSize."""
+    if size_by == "short side":  # a square has the smallest long side
+        target_size((resolution, resolution), size_by=size_by, resolution=resolution, max_long_side=max_long_side)
+
+
 def enlargement(source: tuple[int, int], size_by: str, resolution: int, scale: float) -> Fraction:
     """The exact factor that these settings ask for. Raises BadSize when they make no sense."""
     height, width = source

@@ -15,7 +15,7 @@ from ..engine.choice import AUTO, Chosen, Place, choose
 from ..engine.images import check_images, restore_images
 from ..engine.network import Network, load_network, outline_of
 from ..engine.outlook import Outlook, flops_of, foresee, middle_of
-from ..engine.plan import Outline, choose_semantic
+from ..engine.plan import Outline
 from ..engine.speed import FEWEST_FRAMES, Speeds, probe
 from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
 from . import comfy_host
@@ -109,12 +109,10 @@ class LocalRun:
 
     def _foresee(self, chosen: Chosen, size: tuple[int, int], frames: int | None) -> tuple[Outline, Outlook]:
         """What is planned for a source (width, height), said on the node."""
-        outline = outline_of(chosen.dit, chosen.vae, chosen.text)
-        card, source = self.machine.card, (size[1], size[0])
-        semantic, _ = choose_semantic(card, outline, source, self.wish.batch_size, self.backend["precision"])
-        speed = self.speeds.known(card, outline, semantic.precision)
-        speed = speed or probe(outline, self.device, semantic.precision)
-        outlook = foresee(source, frames, self.wish, outline, self.machine, self.backend["precision"], speed)
+        outline, card = outline_of(chosen.dit, chosen.vae, chosen.text), self.machine.card
+        ask = partial(foresee, (size[1], size[0]), frames, self.wish, outline, self.machine, self.backend["precision"])
+        precision = ask().plan.semantic.precision
+        outlook = ask(self.speeds.known(card, outline, precision) or probe(outline, self.device, precision))
         self.told.update(plan=outlook.line)
         comfy_host.say("\n".join(line for line in (outlook.line, outlook.warning) if line), self.node)
         return outline, outlook

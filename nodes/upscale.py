@@ -6,12 +6,14 @@ import torch
 from comfy_api.latest import Input, io
 
 from ..engine.choice import model_names
+from ..engine.errors import BadSize
+from ..engine.sizes import SIZE_MODES, check_wish
 from ..engine.upscale import Wish
 from . import comfy_host
 from .auto_run import auto_run
 from .hosted_run import HostedRun
 from .local_run import RESULTS, LocalRun
-from .upscale_inputs import EITHER, HOSTED, LOCAL, inputs
+from .upscale_inputs import EITHER, HOSTED, LOCAL, RANGES, inputs
 
 KIND = io.MatchType.Template("seedvr2_source", [io.Video, io.Image])  # pyright: ignore[reportArgumentType]
 FORWARDED = ("new_resolution", "size_by", "scale", "max_long_side", "seed", "batch_size", "cfg_scale", "strength",
@@ -38,6 +40,25 @@ class Upscale(io.ComfyNode):
             outputs=[io.MatchType.Output(KIND, display_name="upscaled"), io.String.Output(display_name="report")],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, new_resolution, size_by, max_long_side, backend) -> bool | str:
+        """What is too large for any source. ComfyUI leaves the ranges of what is named here to this check, too."""
+        if backend["backend"] not in RUNS:
+            return f"There is no backend {backend['backend']!r}; known are {', '.join(RUNS)}."
+        for name, value in (("new_resolution", new_resolution), ("max_long_side", max_long_side)):
+            low, high = RANGES[name]
+            if value is not None and not low <= value <= high:
+                return f"{name} is {value}; expected {low} to {high}."
+        if size_by is not None and size_by not in SIZE_MODES:
+            return f"size_by is {size_by!r}; expected one of {', '.join(SIZE_MODES)}."
+        if new_resolution is None or size_by is None or max_long_side is None:  # by wire, known when it runs
+            return True
+        try:
+            check_wish(size_by, new_resolution, max_long_side)
+        except BadSize as error:
+            return str(error)
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, **_widgets) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..engine.sizes import SIZE_MODES
+
 LOCAL, HOSTED, EITHER = "local", "RunComfy", "auto"
 WHOLE, PREVIEW, ESTIMATE = "whole clip", "preview", "estimate only"
+RANGES = {"new_resolution": (16, 8192), "max_long_side": (0, 16384)}
 
 
 def inputs(models: list[str], devices: list[str]) -> list[io.Input]:
@@ -15,7 +18,8 @@ def inputs(models: list[str], devices: list[str]) -> list[io.Input]:
 
 def _main() -> list[io.Input]:
     return [
-        io.Int.Input("new_resolution", default=1080, min=16, max=8192, step=2,
+        io.Int.Input("new_resolution", default=1080, min=RANGES["new_resolution"][0],
+                     max=RANGES["new_resolution"][1], step=2,
                      tooltip="Short side of the result in pixels; shape is kept."),
         io.Int.Input("seed", default=1245, min=0, max=2**32 - 1, control_after_generate=io.ControlAfterGenerate.fixed,
                      tooltip="Same seed, same result. Changing it starts a new job."),
@@ -65,13 +69,12 @@ def _hosted() -> list[io.Input]:
 
 def _size() -> list[io.Input]:
     return [
-        io.Combo.Input("size_by", options=["short side", "long side", "width", "height", "scale"],
-                       default="short side", advanced=True,
+        io.Combo.Input("size_by", options=list(SIZE_MODES), default="short side", advanced=True,
                        tooltip="What new_resolution sets. Scale uses the factor below."),
         io.Float.Input("scale", default=2.0, min=0.1, max=8.0, step=0.05, advanced=True,
                        tooltip="Enlargement factor, used only when size_by is scale."),
-        io.Int.Input("max_long_side", default=0, min=0, max=16384, step=2, advanced=True,
-                     tooltip="Limit for the longer side. 0 is no limit."),
+        io.Int.Input("max_long_side", default=0, min=RANGES["max_long_side"][0], max=RANGES["max_long_side"][1],
+                     step=2, advanced=True, tooltip="Limit for the longer side. 0 is no limit."),
     ]  # fmt: skip
 
 

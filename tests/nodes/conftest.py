@@ -62,3 +62,21 @@ def write_clip(path: Path) -> None:
     tone = np.sin(np.arange(48000) / 20).astype(np.float32)[None] * 0.3
     media.write(path, [(frames, np.arange(FRAMES))], time_base=1 / RATE, picture=media.Picture(rate=RATE),
                 sound=media.Sound(samples=media.Samples(tone, 48000)))  # fmt: skip
+
+
+def error_of(entry: dict) -> str:
+    """The message of a failed run."""
+    return next(part[1]["exception_message"] for part in entry["status"]["messages"] if part[0] == "execution_error")
+
+
+def refusal_of(server, workflow: dict) -> str:
+    """What the queue says to a workflow it does not take."""
+    status, answer = server.post("/prompt", {"prompt": workflow})
+    assert status == 400
+    return json.dumps(answer["node_errors"], ensure_ascii=False)
+
+
+def report_of(entry: dict) -> str:
+    """What node 36 shows of a run that went well."""
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    return entry["outputs"]["36"]["text"][0]

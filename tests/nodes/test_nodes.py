@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from seedvr2_anywhere import media
+from seedvr2_anywhere.tests.nodes.conftest import error_of, refusal_of
 
 SNAPSHOT = Path(__file__).with_name("object_info.json")
 IDS = ("SeedVR2Anywhere.LoadVideo", "SeedVR2Anywhere.Upscale", "SeedVR2Anywhere.VideoCombine")
@@ -35,18 +36,6 @@ def widgets_in(inputs: dict) -> list[tuple[str, dict]]:
     found = [(name, one[1]) for kind in ("required", "optional") for name, one in inputs.get(kind, {}).items()]
     nested = [option for _, one in found for option in one.get("options", []) if isinstance(option, dict)]
     return found + [inner for option in nested for inner in widgets_in(option["inputs"])]
-
-
-def error_of(entry: dict) -> str:
-    """The message of a failed run."""
-    return next(part[1]["exception_message"] for part in entry["status"]["messages"] if part[0] == "execution_error")
-
-
-def refusal_of(server, workflow: dict) -> str:
-    """What the queue says to a workflow it does not take."""
-    status, answer = server.post("/prompt", {"prompt": workflow})
-    assert status == 400
-    return json.dumps(answer["node_errors"], ensure_ascii=False)
 
 
 def test_names_order_types_and_defaults_of_all_widgets_stay(server):
@@ -154,25 +143,6 @@ def test_a_missing_clip_is_refused_before_the_queue(server):
     workflow = server.main_job()
     workflow["33"]["inputs"]["path"] = "/nowhere/clip.mp4"
     assert "/nowhere/clip.mp4 does not exist" in refusal_of(server, workflow)
-
-
-@pytest.mark.parametrize("backend", ["RunComfy", "auto"])
-def test_a_backend_that_is_not_there_says_so(server, backend):
-    workflow = server.main_job()
-    inputs = workflow["35"]["inputs"]
-    for key in [key for key in inputs if key.startswith("backend.")]:
-        del inputs[key]
-    inputs["backend"] = backend
-    if backend == "RunComfy":
-        inputs |= {"backend.spend_limit_usd": 2.0, "backend.max_requests": 1, "backend.in_flight": 2,
-                   "backend.overlap": 16, "backend.resubmit": ""}  # fmt: skip
-    assert f"The backend {backend} is not in this version" in error_of(server.run(workflow))
-
-
-def test_an_impossible_size_is_refused_before_work(server):
-    workflow = server.main_job()
-    workflow["35"]["inputs"]["new_resolution"] = 8192
-    assert "at most 8192 on the long side" in error_of(server.run(workflow))
 
 
 def test_an_estimate_saves_nothing(server, result):

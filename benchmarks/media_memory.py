@@ -1,6 +1,6 @@
 """Peak memory of read → write at 1080p for a short and a long clip: it must not grow with length.
 
-    .env/venv/bin/python benchmarks/media_memory.py [--lengths 20 200] [--speed ultrafast]
+    .env/venv/bin/python benchmarks/media_memory.py [--lengths 20 200] [--speed medium]
 Each length runs in a process of its own; the figure is its peak resident size above that after its imports.
 """
 
@@ -23,7 +23,7 @@ LOOPED = 4  # seconds of footage, repeated to the length asked for
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--lengths", type=int, nargs="+", default=[20, 200])
-    arguments.add_argument("--speed", default="ultrafast", help="x264 preset")
+    arguments.add_argument("--speed", default="medium", help="x264 preset")
     arguments.add_argument("--child", type=Path)
     chosen = arguments.parse_args()
     media_footage.enter()

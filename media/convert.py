@@ -74,11 +74,13 @@ def plane_values(plane: VideoPlane, kind: np.dtype, height: int, width: int) -> 
 class RgbConverter:
     """Writes decoded frames as full-range RGB into arrays, turned upright and at one fixed size.
 
-    `coded_size` is what frames are scaled to before turning; a stream that changes its size keeps the first one.
+    `coded_size` is what frames are scaled to before turning; a stream that changes its size keeps the first one. If it
+    `lends`, write answers with the memory swscale filled, where its rows follow each other, instead of copying that.
     """
 
     def __init__(self, colour: Colour, codec: str, coded_size: tuple[int, int], turn: int, mirrored: bool,
-                 deep: bool) -> None:  # fmt: skip
+                 deep: bool, lends: bool = False) -> None:  # fmt: skip
+        self._lends = lends
         self._colour, self._codec, self._size, self._deep = colour, codec, coded_size, deep
         self._turn = [*(MIRROR if mirrored else []), *TURNS[turn]]
         self._chain: FilterChain | None = None
@@ -86,19 +88,19 @@ class RgbConverter:
         self._shift: int | None = None
         self._alpha_shift: int | None = None
 
-    def write(self, frame: av.VideoFrame, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
-        """Fill `rgb` [H, W, 3] and `alpha` [H, W], uint8 or (deep) uint16 with white at 65535."""
+    def write(self, frame: av.VideoFrame, rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray | None:
+        """Fill `rgb` [H, W, 3] and `alpha` [H, W], uint8 or (deep) uint16 with white at 65535, or lend."""
         if self._chain is None or self._chain.key != frame_key(frame):
             self._rebuild(frame, alpha is not None)
         assert self._chain is not None
         converted = next(self._chain.push(frame))
         if self._packed:
-            self._unpack(converted, rgb, alpha)
-            return
+            return self._unpack(converted, rgb, alpha)
         for channel, plane in zip([rgb[..., 0], rgb[..., 1], rgb[..., 2], alpha], PLANE_OF_CHANNEL, strict=True):
             if channel is not None:
                 shift = self._alpha_shift if channel is alpha else self._shift
                 self._expand(converted.planes[plane], channel, shift)
+        return None
 
     def _rebuild(self, frame: av.VideoFrame, with_alpha: bool) -> None:
         pixel_format = frame.format.name
@@ -119,15 +121,18 @@ class RgbConverter:
         self._shift = colours.expansion_shift(self._colour, pixel_format)
         self._alpha_shift = colours.alpha_shift(pixel_format)
 
-    def _unpack(self, frame: av.VideoFrame, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
+    def _unpack(self, frame: av.VideoFrame, rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray | None:
         height, width, _ = rgb.shape
         channels = 3 if alpha is None else 4
         pixels = plane_values(frame.planes[0], rgb.dtype, height, width * channels)
         if alpha is None:
+            if self._lends and pixels.flags.c_contiguous:
+                return pixels.reshape(rgb.shape)
             rgb.reshape(height, width * channels)[...] = pixels
-            return
+            return None
         pixels = pixels.reshape(height, width, channels)
         rgb[...], alpha[...] = pixels[..., :3], pixels[..., 3]
+        return None
 
     def _expand(self, plane: VideoPlane, channel: np.ndarray, shift: int | None) -> None:
         values = plane_values(plane, channel.dtype, *channel.shape)

@@ -26,7 +26,7 @@ from .selection import Selection, Timed, expected_frames, thinned, within
 from .source import check_size
 from .timing import to_tick
 
-BATCH_BYTES = 13 << 20  # two frames at 1080p in 8 bit: reading and writing together stay under 400 MB
+BATCH_BYTES = 7 << 20  # one frame at 1080p in 8 bit: reading and writing together stay under 400 MB
 MOST_FRAMES_PER_BATCH = 16
 # pulldown removal and deinterlacing look at neighbours: decode from this much before a window
 FILTER_LEAD = Fraction(1, 2)  # seconds
@@ -96,7 +96,8 @@ class Pipeline:
 
     def batches(self, per_batch: int | None) -> Generator[Batch]:
         """Filled batches with pts from zero."""
-        filler = Filler(per_batch or self._default_batch(), self._allocate, self._writer)
+        count = per_batch or self._default_batch()
+        filler = Filler(count, self._allocate, partial(self._writer, count))
         with closing(filler):
             for frame in self._wanted():
                 tick = frame.tick - self.skipped
@@ -128,14 +129,14 @@ class Pipeline:
             frames = deinterlaced(frames, self.filters, self.info.time_base, self.info.rate, self.base)
         return film_timed(frames, self.base, self.source_rate) if self.is_film else frames
 
-    def _writer(self) -> Write:
+    def _writer(self, count: int) -> Write:
         info = self.info
         if info.kind != "video":
             return write_picture
         width, height = self.size
         unturned = (height, width) if info.rotation % 180 else (width, height)
         deep = self.kind == np.uint16
-        converter = RgbConverter(self.colour, info.codec, unturned, info.rotation, info.is_mirrored, deep)
+        converter = RgbConverter(self.colour, info.codec, unturned, info.rotation, info.is_mirrored, deep, count == 1)
         return converter.write if self.opacity is None else partial(_write_pair, converter)
 
     def _allocate(self, count: int) -> Batch:
@@ -149,7 +150,8 @@ class Pipeline:
         return max(1, min(MOST_FRAMES_PER_BATCH, BATCH_BYTES // size))
 
 
-def _write_pair(converter: RgbConverter, pair: Paired, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
-    converter.write(pair.frame, rgb, None)
+def _write_pair(converter: RgbConverter, pair: Paired, rgb: np.ndarray,
+                alpha: np.ndarray | None) -> np.ndarray | None:  # fmt: skip
     if alpha is not None:
         write_opacity(pair.opacity, alpha)
+    return converter.write(pair.frame, rgb, None)

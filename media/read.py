@@ -17,7 +17,7 @@ from .pipeline import PLAIN, Batch, Pipeline, Treatment
 from .probe import probe
 from .selection import WHOLE, Selection
 
-AHEAD = 2  # batches waiting for the caller
+AHEAD = 3  # batches waiting for the caller
 WAIT = 0.1  # seconds between looks at whether the caller still wants anything
 
 Message = Batch | BaseException | None  # None is the end

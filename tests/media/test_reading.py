@@ -343,3 +343,26 @@ def test_probe_keeps_off_cover_pictures():
             video = (Stream(1 << 10, 500), Stream(0, 20), Stream(1, 10))
 
     assert video_stream(Container, "clip").width == 10
+
+
+LENT = {
+    # name: clip whose rows follow each other in memory or not, in 8 and 16 bit
+    "wide.mp4": Clip(numbered(9), options=FAST),
+    "narrow.mp4": Clip(numbered(9, width=80), options=FAST),
+    "deep.mkv": Clip([[plane.astype(np.uint16) << 2 for plane in frame] for frame in numbered(9)],
+                     pixel_format="yuv420p10le", codec="ffv1", options={}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LENT)
+def test_frames_one_by_one_are_the_same_and_the_callers_own(tmp_path, name):
+    """Batches of one may be memory of the conversion itself: nothing may write there while they are held."""
+    path = write_clip(tmp_path / name, LENT[name])
+    together = np.concatenate([batch[0] for batch in media.read(path, frames_per_batch=9)])
+    held = [batch[0] for batch in media.read(path, frames_per_batch=1)]
+    assert np.array_equal(np.concatenate(held), together)
+    for frames in held:
+        assert frames.shape == (1, *together.shape[1:]) and frames.flags.c_contiguous and frames.flags.writeable
+        frames[...] = 0
+    again = np.concatenate([batch[0] for batch in media.read(path, frames_per_batch=1)])
+    assert np.array_equal(again, together)

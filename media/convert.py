@@ -33,6 +33,8 @@ TURNS: dict[int, list[Filter]] = {
 }
 # left and right exchanged, likewise without negative strides
 MIRROR: list[Filter] = [("transpose", "cclock_flip"), ("transpose", "clock")]
+# swscale refuses frames tagged with curves or primaries it does not know, damaged or not, although it converts neither
+UNTAGGED: list[Filter] = [("setparams", "color_primaries=unknown:color_trc=unknown")]
 PACK: list[Filter] = [("scale", ""), ("format", "rgb24")]  # from planar RGB: only moves bytes
 
 
@@ -112,7 +114,8 @@ class RgbConverter:
         else:
             output = colours.RGB_16BIT if self._deep else colours.RGB_8BIT
         size = None if (frame.width, frame.height) == self._size else self._size
-        filters = [*colours.to_rgb_filters(self._colour, pixel_format, self._codec, output, size), *self._turn]
+        to_rgb = colours.to_rgb_filters(self._colour, pixel_format, self._codec, output, size)
+        filters = [*UNTAGGED, *to_rgb, *self._turn]
         if output == colours.RGB_8BIT:
             filters += PACK
         self._packed = is_deep_rgb or output == colours.RGB_8BIT

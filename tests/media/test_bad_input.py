@@ -203,3 +203,21 @@ def test_errors_reach_the_reading_thread(tmp_path, clip):
     clip.write_bytes(b"replaced meanwhile")
     with pytest.raises(media.UnreadableFile, match="cannot be read"):
         list(media.read(clip, info=info))
+
+
+@pytest.mark.parametrize(("field", "value"), [("primaries", 99), ("transfer", 66)])
+def test_tags_nobody_knows_do_not_stop_the_reading(tmp_path, field, value):
+    """ProRes carries its tags in every frame; swscale refuses those that are in no table."""
+    path = write_clip(tmp_path / "clip.mov", Clip(deep_frames(4), "yuv422p10le", codec="prores_ks", options={}))
+    whole, _ = read_all(media.read(path))
+    data = bytearray(path.read_bytes())
+    second = data.index(b"icpf", data.index(b"icpf") + 4)
+    data[second + {"primaries": 18, "transfer": 19}[field]] = value
+    path.write_bytes(data)
+    frames, _ = read_all(media.read(path))
+    assert np.array_equal(frames, whole)
+
+
+def deep_frames(count: int) -> list[list[np.ndarray]]:
+    """10-bit 4:2:2 planes."""
+    return [[np.full((48, width), 300 + 40 * index, np.uint16) for width in (64, 32, 32)] for index in range(count)]

@@ -19,7 +19,8 @@ RENDERERS = (CANVAS, NODES_2)
 WINDOW = {"width": 1400, "height": 900}
 READY_MS, RUN_MS = 180_000, 1_800_000  # limits for hangs
 SETTINGS = {"Comfy.TutorialCompleted": True}  # otherwise the template dialog covers a new user's graph
-IS_READY = "window.app?.vueAppReady && window.app.extensionManager && window.app.rootGraph"
+# the page opens its own default workflow at the end of its start; whatever is loaded before that is overwritten
+IS_READY = "window.app?.vueAppReady && app.rootGraph && app.extensionManager?.workflow?.activeWorkflow"
 BOX = """() => {
     const { scale, offset } = app.canvas.ds
     const area = app.canvas.canvas.getBoundingClientRect()

@@ -126,16 +126,11 @@ TEMPLATES = (
     ),
     Template(
         "Before and after",
-        "Source and result side by side in one file, and under a slider.\n\n"
-        "Meant for a few seconds: the frames are held in memory.",
-        {**main_nodes(load={"frame_load_cap": 48}, combine={"filename_prefix": "video/%source%_before_after"}),
-         36: Node("GetVideoComponents", 0, below=True),
-         37: Node("GetVideoComponents", 1, below=True),
-         38: Node("ImageStitch", 2, {"spacing_width": 8}, below=True),
-         39: Node("ImageCompare", 3)},
-        ((LOAD, "video", UPSCALE, "source"), (LOAD, "video", 36, "video"), (UPSCALE, "upscaled", 37, "video"),
-         (37, "images", 38, "image1"), (36, "images", 38, "image2"), (38, "IMAGE", COMBINE, "images"),
-         (LOAD, "video", COMBINE, "video"), (36, "images", 39, "image_a"), (37, "images", 39, "image_b")),
+        "Source and result play together, with a line between them that you drag. **Space** plays, **,** and **.** "
+        "step a frame, the wheel zooms, **Save picture** keeps what you see.\n\n"
+        "With **run** on preview, set **align** of Compare to **middle**: previews come from the middle of the clip.",
+        {**main_nodes(), 36: Node("SeedVR2Anywhere.Compare", 2, below=True)},
+        (*WIRES, (LOAD, "video", 36, "before"), (UPSCALE, "upscaled", 36, "after")),
     ),
     Template(
         "Upscale on RunComfy",

@@ -36,7 +36,7 @@ FILES = {
     "long_video": (RUN_ALL, 3, 64, 36, 1),
     "folder_of_photos": ({}, 3, 64, 36, 0),
     "ai_video": ({}, 5, 64, 36, 1),
-    "before_and_after": ({}, 3, 136, 36, 1),
+    "before_and_after": ({}, 3, 64, 36, 1),
 }
 
 

@@ -3,6 +3,8 @@
 python3 tools/campaign.py media [COUNT]     damaged files through probe and read (2000)
 python3 tools/campaign.py hosted [COUNT]    hosted runs with faults and crashes, then gone on with (1000)
 python3 tools/campaign.py parity [COUNT]    random transformers against ComfyUI's own (40)
+python3 tools/campaign.py kill [COUNT]      SIGKILL of the server at random moments of one run, gone on with (5)
+python3 tools/campaign.py memory            peak memory of the server for clips of 120 and 2,400 frames
 """
 
 from __future__ import annotations
@@ -51,7 +53,29 @@ def parity(count: int) -> int:
     return 0 if worst <= PARITY_TOLERANCE else 1
 
 
-CAMPAIGNS = {"media": Campaign(media, 2000), "hosted": Campaign(hosted, 1000), "parity": Campaign(parity, 40)}
+def kill(count: int) -> int:
+    """Exit code 0 when a run that was killed again and again gives what an undisturbed one does."""
+    import campaign_server
+
+    print(campaign_server.kill(count, SEED))
+    return 0
+
+
+def memory(_count: int) -> int:
+    """Prints the peaks."""
+    import campaign_server
+
+    print(campaign_server.memory())
+    return 0
+
+
+CAMPAIGNS = {
+    "media": Campaign(media, 2000),
+    "hosted": Campaign(hosted, 1000),
+    "parity": Campaign(parity, 40),
+    "kill": Campaign(kill, 5),
+    "memory": Campaign(memory, 1),
+}
 
 
 def main(arguments: list[str]) -> int:

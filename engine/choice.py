@@ -77,6 +77,13 @@ def choose(
     return Chosen(dit, vae, text_file(place.folders, place.into, place.hub(), cancelled))
 
 
+def to_fetch(model: str, place: Place) -> list[catalogue.KnownFile]:
+    """The files that `choose` would download for a model's name."""
+    known = catalogue.by_name(model)
+    wanted = [known, catalogue.VAE_FILE] if known else []
+    return [file for file in wanted if catalogue.locate(file, [*place.folders, place.into]) is None]
+
+
 def _automatic(place: Place, free_bytes: int, cancelled: Callable[[], bool]) -> Chosen:
     found = [(path, file) for path, file in catalogue.on_disk(place.folders).items() if file]
     fitting = [

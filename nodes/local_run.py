@@ -11,10 +11,11 @@ from functools import partial
 import torch
 from comfy_api.latest import Input
 
-from ..engine.choice import AUTO, Chosen, Place, choose
+from .. import net
+from ..engine.choice import Chosen, Place, choose, to_fetch
 from ..engine.images import check_images, restore_images
 from ..engine.network import Network, load_network, outline_of
-from ..engine.outlook import Outlook, flops_of, foresee, middle_of
+from ..engine.outlook import Outlook, flops_of, foresee, middle_of, plan_line
 from ..engine.plan import Outline
 from ..engine.speed import FEWEST_FRAMES, Speeds, probe
 from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
@@ -28,7 +29,8 @@ LOADED = LoadedNetwork()
 RESULTS = HandedOut()
 REUSED = "Reused, nothing computed or paid."
 HDR_NOTE = "The source is HDR: the result is SDR, HDR results are not in this version."
-CHOOSING, LOADING, RESTORING = "Choosing the model", "Loading {}", "Restoring"  # stages, as the page shows them
+# stages, as the page shows them
+CHOOSING, DOWNLOADING, LOADING, RESTORING = "Choosing the model", "Downloading the model", "Loading {}", "Restoring"
 
 
 class LocalRun:
@@ -53,6 +55,8 @@ class LocalRun:
         reader = clip.open(whole.info)
         remarks = [HDR_NOTE] if reader.colour.is_hdr and not clip.as_sdr else []
         with self._telling(reader.expected):
+            if (first := self._to_fetch()) and self.run == ESTIMATE:
+                return self._estimated([self._sizes(reader.size, reader.expected), first, *remarks])
             chosen = self._choose()
             outline, outlook = self._foresee(chosen, reader.size, reader.expected)
             notes = [*outlook.lines, *remarks, *chosen.notes]
@@ -69,9 +73,12 @@ class LocalRun:
         check_images(images)
         if self.run == PREVIEW:
             images = images[len(images) // 2 :][:1]
+        size = (images.shape[2], images.shape[1])
         with self._telling(len(images)):
+            if (first := self._to_fetch()) and self.run == ESTIMATE:
+                return self._estimated([self._sizes(size, len(images)), first])
             chosen = self._choose()
-            _, outlook = self._foresee(chosen, (images.shape[2], images.shape[1]), len(images))
+            _, outlook = self._foresee(chosen, size, len(images))
             notes = [*outlook.lines, *chosen.notes]
             if self.run == ESTIMATE:
                 return self._estimated(notes)
@@ -99,12 +106,35 @@ class LocalRun:
             self.told.update(state="failed", text=str(error))
             raise
 
+    @property
+    def _place(self) -> Place:
+        return Place(comfy_host.model_folders(), comfy_host.download_folder(), comfy_host.cache_folder(), _hub)
+
+    def _to_fetch(self) -> str:
+        """What must be downloaded before anything else, in words; empty where all is here."""
+        files = to_fetch(self.backend["model"], self._place)
+        named = " and ".join(f"{file.name} ({file.size / 1e9:.1f} GB)" for file in files)
+        return f"A run downloads {named} first; its memory and time can be told once that is here." if files else ""
+
+    def _sizes(self, size: tuple[int, int], frames: int | None) -> str:
+        return plan_line(size, self.wish.target((size[1], size[0])), frames, None)
+
     def _choose(self) -> Chosen:
-        folders = comfy_host.model_folders()
-        place = Place(folders, comfy_host.download_folder(), comfy_host.cache_folder(), _hub)
-        chosen = choose(self.backend.get("model", AUTO), place, comfy_host.free_bytes(self.device),
-                        comfy_host.download_progress(self.node), comfy_host.is_interrupted)  # fmt: skip
+        bar = comfy_host.download_progress(self.node)
+
+        def progress(done: int, total: int | None) -> None:
+            bar(done, total)
+            of = f" of {total / 1e9:.2f}" if total else ""
+            self.told.update(stage=DOWNLOADING, text=f"{done / 1e9:.2f}{of} GB")
+
+        try:
+            chosen = choose(self.backend["model"], self._place, comfy_host.free_bytes(self.device), progress,
+                            comfy_host.is_interrupted)  # fmt: skip
+        except net.Cancelled:
+            comfy_host.stop_if_interrupted()
+            raise
         comfy_host.stop_if_interrupted()
+        self.told.update(text="")
         return chosen
 
     def _foresee(self, chosen: Chosen, size: tuple[int, int], frames: int | None) -> tuple[Outline, Outlook]:

@@ -43,7 +43,6 @@ class Managed:
     def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
         """What works beside the weights; how they are held is ComfyUI's to decide."""
         self._working, self._used = working, None
-        comfy_host.load(list(self._patchers.values()), 0)
 
     def use(self, part: Part) -> None:
         """Have the part's weights loaded; other models leave as far as its working memory asks for it."""

@@ -4,6 +4,7 @@ python3 tools/campaign.py media [COUNT]     damaged files through probe and read
 python3 tools/campaign.py hosted [COUNT]    hosted runs with faults and crashes, then gone on with (1000)
 python3 tools/campaign.py parity [COUNT]    random transformers against ComfyUI's own (40)
 python3 tools/campaign.py kill [COUNT]      SIGKILL of the server at random moments of one run, gone on with (5)
+python3 tools/campaign.py stop [COUNT]      how long an interrupt takes (5)
 python3 tools/campaign.py memory            peak memory of the server for clips of 120 and 2,400 frames
 """
 
@@ -69,12 +70,21 @@ def memory(_count: int) -> int:
     return 0
 
 
+def stop(count: int) -> int:
+    """Prints how long interrupts took."""
+    import campaign_server
+
+    print(campaign_server.stop(count, SEED))
+    return 0
+
+
 CAMPAIGNS = {
     "media": Campaign(media, 2000),
     "hosted": Campaign(hosted, 1000),
     "parity": Campaign(parity, 40),
     "kill": Campaign(kill, 5),
     "memory": Campaign(memory, 1),
+    "stop": Campaign(stop, 5),
 }
 
 

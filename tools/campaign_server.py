@@ -55,6 +55,26 @@ def memory(lengths: tuple[int, ...] = (120, 2400)) -> str:
     return f"peak of the server: {shares}; largest / smallest {max(peaks.values()) / min(peaks.values()):.3f}"
 
 
+def stop(times: int, seed: int, frames: int = 300) -> str:
+    """Seconds from an interrupt to the moment the server calls the run interrupted, at random moments of a run."""
+    chance, waits = random.Random(seed), []
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        write_clip(base / "input" / "clip.mp4", (96, 64), frames)
+        with comfyui.running(base, threads=1) as server:
+            for number in range(times):
+                job = job_of(64)
+                job["35"]["inputs"]["seed"] = number
+                prompt = server.post("/prompt", {"prompt": job})[1]["prompt_id"]
+                time.sleep(chance.uniform(1, 5))
+                start = time.monotonic()
+                server.post("/interrupt", {"prompt_id": prompt})
+                while server.history(prompt) is None:
+                    time.sleep(LOOK_SECONDS)
+                waits.append(time.monotonic() - start)
+    return f"interrupts took effect after {', '.join(f'{wait:.2f}' for wait in waits)} s"
+
+
 def job_of(short_side: int) -> dict:
     """The bundled workflow on the made clip, with the model that is always there; nothing is encoded twice."""
     found = json.loads(WORKFLOW.read_text(encoding="utf-8"))

@@ -57,6 +57,13 @@ def test_a_result_smaller_than_the_source_is_said(server):
     assert "the result is smaller than the source" in report
 
 
+def test_an_estimate_downloads_nothing_and_says_what_a_run_would(server):
+    workflow = upscale_only(server, run="estimate only", **{"backend.model": "seedvr2_3b_fp16.safetensors"})
+    report = report_of(server.run(workflow))
+    assert "48 × 32 → 72 × 48" in report
+    assert "A run downloads seedvr2_3b_fp16.safetensors (6.8 GB) and ema_vae_fp16.safetensors (0.5 GB) first" in report
+
+
 def test_a_list_of_videos_runs_item_by_item(server):
     folder = server.input / "two"
     folder.mkdir()

@@ -89,7 +89,7 @@ def test_one_network_stays_loaded_until_another_is_wanted_or_comfyui_frees_it(we
     assert get("one") is first
     assert get("two") is not first
     assert loads == ["one", "two"]
-    get("two").placement.arrange("resident", {})
+    get("two").placement.use("transformer")
     pack_module("comfy_host").memory.unload_all_models()
     until = time.monotonic() + 10
     while loaded._network is not None and time.monotonic() < until:

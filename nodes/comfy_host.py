@@ -262,12 +262,11 @@ def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
 
 
 def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast, machine: Machine | None = None) -> Host:
-    """What the engine sees of ComfyUI: stop, progress with frame rate and time left, previews."""
+    """What the engine sees of ComfyUI: stop, progress, which the page hears of through `told`, and previews."""
     bar = ProgressBar(1, node_id=node)
 
     def progress(state: Progress) -> None:
         bar.update_absolute(state.frames, max(state.expected or 0, state.frames, 1))
-        say(progress_line(state), node)
         told.update(frames=state.frames, expected=state.expected, frames_per_second=state.frames_per_second,
                     seconds_left=state.seconds_left, shot=state.shot)  # fmt: skip
 
@@ -285,14 +284,6 @@ def download_progress(node: str | None) -> Callable[[int, int | None], None]:
         bar.update_absolute(done, max(total or 0, done, 1))
 
     return show
-
-
-def progress_line(state: Progress) -> str:
-    """One line for the node."""
-    total = f" of {state.expected:,}" if state.expected else ""
-    rate = f", {state.frames_per_second:.2f} fps" if state.frames_per_second else ""
-    left = f", {state.seconds_left:,.0f} s left" if state.seconds_left is not None else ""
-    return f"Frame {state.frames:,}{total}{rate}{left}"
 
 
 def _running() -> tuple | None:

@@ -91,6 +91,7 @@ def running(
     threads: int | None = None,
     variables: Mapping[str, str] | None = None,
     cpu: bool = True,
+    port: int | None = None,
 ) -> contextlib.AbstractContextManager[Server]:
     """Our ComfyUI with `base` as its folder and this pack alone, stopped at the end.
 
@@ -107,7 +108,7 @@ def running(
     environment |= variables or {}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
-    return _started(COMFYUI, base, base / LOG, alone, environment)
+    return _started(COMFYUI, base, base / LOG, alone, environment, port or free_port())
 
 
 def existing(folder: Path, log: Path, cpu: bool = False) -> contextlib.AbstractContextManager[Server]:
@@ -119,7 +120,7 @@ def existing(folder: Path, log: Path, cpu: bool = False) -> contextlib.AbstractC
         raise NotRunning(f"{folder} is not ComfyUI's folder: there is no main.py in it.")
     if not has_pack(folder):
         _link_pack(folder)
-    return _started(folder, folder, log, ["--cpu"] if cpu else [], dict(os.environ))
+    return _started(folder, folder, log, ["--cpu"] if cpu else [], dict(os.environ), free_port())
 
 
 def has_pack(base: Path) -> bool:
@@ -133,8 +134,9 @@ def _link_pack(base: Path) -> None:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, base: Path, log: Path, options: list[str], environment: dict[str, str]) -> Iterator[Server]:
-    port = free_port()
+def _started(
+    folder: Path, base: Path, log: Path, options: list[str], environment: dict[str, str], port: int
+) -> Iterator[Server]:
     command = [sys.executable, "main.py", "--port", str(port), "--disable-auto-launch", *options]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from seedvr2_anywhere.tests.nodes.conftest import write_clip
+from seedvr2_anywhere.tests.browser.graphs import clip_into
 from seedvr2_anywhere.tools import comfyui, frontend
 
 MUST_RUN = "SEEDVR2_BROWSER_TESTS"  # set in CI: a missing browser is then a failure, not a reason to skip
@@ -24,8 +24,7 @@ def browser():
 def server(browser, tmp_path_factory):
     """ComfyUI on the CPU with this pack alone, stopped at the end."""
     base = tmp_path_factory.mktemp("comfyui")
-    (base / "input").mkdir()
-    write_clip(base / "input" / "clip.mp4")
+    clip_into(base)
     with comfyui.running(base, threads=1) as found:
         yield found
 

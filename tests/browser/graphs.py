@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from seedvr2_anywhere.tests.nodes.conftest import write_clip
 from seedvr2_anywhere.tools.frontend import Frontend
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "api" / "video_upscale.json"
 LOAD, UPSCALE, COMBINE = "33", "35", "34"
 EMBEDDED = "embedded (small, built in)"
-TIME_MS = 60_000  # for whatever a busy machine may take
+TIME_MS = 120_000  # for whatever a busy machine may take
+
+
+def clip_into(base: Path) -> None:
+    """The small clip in the input folder of a server to come."""
+    (base / "input").mkdir(parents=True, exist_ok=True)
+    write_clip(base / "input" / "clip.mp4")
 
 
 def main_job(**upscale: object) -> dict:

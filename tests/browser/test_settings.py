@@ -12,6 +12,7 @@ SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
 LABEL = "RunComfy token"
 NO_TOKEN = {"exception_message": "No RunComfy token. Set it.", "node_id": "1", "node_type": "x", "executed": [],
             "traceback": []}  # fmt: skip
+IS_IDLE = "async () => !(await (await fetch('/queue')).json()).queue_running.length"
 # everything a page keeps: what it shows, properties of fields included, and its storages
 KEPT = """async () => {
     const inside = root => root.innerHTML + [...root.querySelectorAll('*')].map(one =>
@@ -93,7 +94,9 @@ def test_a_run_without_its_token_leads_to_the_settings(canvas):
     expect(canvas.page.locator('input[type="password"]')).to_be_visible()
 
 
-def test_nothing_is_asked_of_the_server_before_it_is_needed(canvas):
+def test_nothing_is_asked_of_the_server_before_it_is_needed(canvas, server):
+    server.post("/interrupt", {})
+    canvas.page.wait_for_function(IS_IDLE)
     asked = []
     canvas.page.on("request", lambda request: asked.append(request.url))
     canvas.page.reload()

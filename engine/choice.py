@@ -16,19 +16,14 @@ AUTO, EMBEDDED = "auto", "embedded (small, built in)"
 BEST_FIRST = (catalogue.DIT_7B, catalogue.DIT_3B, catalogue.DIT_7B_SHARP)
 WORTH_FETCHING = "seedvr2_3b_fp16.safetensors"
 ROOM_FOR_WORK = 1.25  # times the weights' size, at least, must be free
-STAND_IN_NOTE = (
-    "The embedded model is not in this version: a stand-in takes its place, which restores nothing and only shows that "
-    "everything works together."
-)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where weights are looked for, where new ones go, where small files are kept, and the hub they come from."""
+    """Where weights are looked for, where new ones go, and the hub they come from."""
 
     folders: tuple[Path, ...]
     into: Path
-    cache: Path
     hub: Callable[[], Hub]
 
 
@@ -63,7 +58,7 @@ def choose(
 ) -> Chosen:
     """The files for a model's name. Only a name fetches gigabytes; auto takes what is here. Raises MissingWeights."""
     if model == EMBEDDED:
-        return _embedded(place)
+        return _embedded()
     if model == AUTO:
         return _automatic(place, free_bytes, cancelled)
     known = catalogue.by_name(model)
@@ -96,7 +91,7 @@ def _automatic(place: Place, free_bytes: int, cancelled: Callable[[], bool]) -> 
     if fitting and vae:
         dit = fitting[0][0]
         return Chosen(dit, vae, text_file(place.folders, place.into, place.hub(), cancelled), (f"Model: {dit.name}.",))
-    return _embedded(place, (_advice(bool(fitting)),))
+    return _embedded((_advice(bool(fitting)),))
 
 
 def _advice(has_transformer: bool) -> str:
@@ -106,9 +101,8 @@ def _advice(has_transformer: bool) -> str:
     return f"{what}: the embedded one is used. Choose {worth.name} ({worth.size / 1e9:.1f} GB) to download it once."
 
 
-def _embedded(place: Place, notes: tuple[str, ...] = ()) -> Chosen:
-    found = embedded_model(place.cache)
-    return Chosen(found.path, notes=(*notes, *((STAND_IN_NOTE,) if found.is_stand_in else ())))
+def _embedded(notes: tuple[str, ...] = ()) -> Chosen:
+    return Chosen(embedded_model(), notes=notes)
 
 
 def _own_file(name: str, place: Place) -> Path:

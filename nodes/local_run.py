@@ -108,7 +108,7 @@ class LocalRun:
 
     @property
     def _place(self) -> Place:
-        return Place(comfy_host.model_folders(), comfy_host.download_folder(), comfy_host.cache_folder(), _hub)
+        return Place(comfy_host.model_folders(), comfy_host.download_folder(), _hub)
 
     def _to_fetch(self) -> str:
         """What must be downloaded before anything else, in words; empty where all is here."""

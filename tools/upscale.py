@@ -158,8 +158,7 @@ def estimate(options: argparse.Namespace, files: list[Path | None], machine: Mac
 def files_of(options: argparse.Namespace) -> list[Path | None]:
     """Transformer, VAE and text; the embedded model where none is named."""
     if options.weights is None:
-        options.jobs.mkdir(parents=True, exist_ok=True)
-        return [embedded_model(options.jobs / "weights").path, None, None]
+        return [embedded_model(), None, None]
     return [options.weights, options.vae, options.text]
 
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from seedvr2_anywhere import media
+from seedvr2_anywhere.benchmarks.toy_network import make_weights
 from seedvr2_anywhere.engine import job as job_module
 from seedvr2_anywhere.engine import stretches
-from seedvr2_anywhere.engine.embedded import make_stand_in
 from seedvr2_anywhere.engine.errors import BadFrames, BadSize
 from seedvr2_anywhere.engine.images import restore_images
 from seedvr2_anywhere.engine.job import MANIFEST, JobError
@@ -27,8 +27,8 @@ WISH, TERMS = Wish(new_resolution=16, batch_size=5), Terms(stretch=1)
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "stand_in.safetensors"
-    save_file(make_stand_in(), path)
+    path = tmp_path_factory.mktemp("weights") / "toy.safetensors"
+    save_file(make_weights(), path)
     return load_network(path)
 
 
@@ -99,7 +99,7 @@ def _other_model() -> bytes:
 @pytest.mark.parametrize("case", DAMAGE)
 def test_damaged_weights_are_named_by_plans_and_by_loading(tmp_path, case):
     path = tmp_path / "broken.safetensors"
-    save_file(make_stand_in(), path)
+    save_file(make_weights(), path)
     path.write_bytes(DAMAGE[case](path.read_bytes()))
     for use in (outline_of, load_network):
         with pytest.raises(ModelError, match="broken"):

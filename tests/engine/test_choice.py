@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from seedvr2_anywhere.engine import choice
+from seedvr2_anywhere.engine import choice, embedded
 from seedvr2_anywhere.engine.choice import AUTO, EMBEDDED, Place, choose, model_names
 from seedvr2_anywhere.engine.embedded import embedded_model
-from seedvr2_anywhere.engine.network import load_network
 from seedvr2_anywhere.engine.weights import MissingWeights
 
 PLENTY = 10**9
@@ -21,7 +18,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "text_file", lambda *_: tmp_path / "text.safetensors")
     folder = tmp_path / "models"
     folder.mkdir()
-    return Place((folder,), folder, tmp_path / "cache", lambda: None)
+    return Place((folder,), folder, lambda: None)
 
 
 def put(place: Place, **sizes: int) -> None:
@@ -50,16 +47,14 @@ def test_auto_without_a_usable_file_is_the_embedded_model_and_names_what_to_fetc
     real = {name: min(size, 1) for name, size in files.items()}
     put(place, **real)
     found = choose(AUTO, place, 0 if files.get("seven") else PLENTY)
-    assert found.dit == embedded_model(place.cache).path
+    assert found.dit == embedded_model()
     assert said in found.notes[0] and "GB" in found.notes[0]
 
 
-def test_the_embedded_model_loads_and_is_written_once(place):
-    first = choose(EMBEDDED, place, 0)
-    stamp = first.dit.stat().st_mtime_ns
-    assert choose(EMBEDDED, place, 0).dit.stat().st_mtime_ns == stamp
-    assert load_network(first.dit).name == first.dit.stem
-    assert sorted(path.suffix for path in Path(place.cache).iterdir()) == [".safetensors"]
+def test_an_incomplete_pack_is_named(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "EMBEDDED", tmp_path / "gone.safetensors")
+    with pytest.raises(MissingWeights, match="Install the pack again"):
+        choose(EMBEDDED, place, 0)
 
 
 @pytest.mark.parametrize("name, said", [("mine_seedvr2.safetensors", "in none of the model folders"),

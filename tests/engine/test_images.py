@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from seedvr2_anywhere.engine.embedded import make_stand_in
+from seedvr2_anywhere.benchmarks.toy_network import make_weights
 from seedvr2_anywhere.engine.errors import BadFrames
 from seedvr2_anywhere.engine.images import batches_of, join_opacity, restore_images, there_and_back
 from seedvr2_anywhere.engine.network import load_network
@@ -15,8 +15,8 @@ from seedvr2_anywhere.engine.upscale import Wish
 def network(tmp_path_factory):
     from safetensors.torch import save_file
 
-    path = tmp_path_factory.mktemp("weights") / "stand_in.safetensors"
-    save_file(make_stand_in(), path)
+    path = tmp_path_factory.mktemp("weights") / "toy.safetensors"
+    save_file(make_weights(), path)
     return load_network(path)
 
 

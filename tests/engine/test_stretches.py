@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from seedvr2_anywhere import media
-from seedvr2_anywhere.engine.embedded import VAE, make_stand_in
+from seedvr2_anywhere.benchmarks.toy_network import VAE, make_weights
 from seedvr2_anywhere.engine.host import Host
 from seedvr2_anywhere.engine.images import restore_images
 from seedvr2_anywhere.engine.job import MANIFEST
@@ -36,8 +36,8 @@ FRAMES = 26  # of the file: one shot, seven latents and a part of one
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "stand_in.safetensors"
-    save_file(make_stand_in(), path)
+    path = tmp_path_factory.mktemp("weights") / "toy.safetensors"
+    save_file(make_weights(), path)
     return load_network(path)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from seedvr2_anywhere import media
+from seedvr2_anywhere.benchmarks.toy_network import make_weights
 from seedvr2_anywhere.engine.host import Host
 from seedvr2_anywhere.engine.job import Job, JobError, Recipe
 from seedvr2_anywhere.engine.network import load_network
@@ -21,7 +22,6 @@ from seedvr2_anywhere.engine.shot_stream import Frame
 from seedvr2_anywhere.engine.upscale import Source, Terms, Wish, upscale
 from seedvr2_anywhere.engine.windows import windowing_for
 from seedvr2_anywhere.models.errors import UnsupportedCheckpoint
-from seedvr2_anywhere.tools.stand_in import make_weights
 
 SIZE, FRAMES, CUT = (32, 48), 24, 14  # height and width, frames, first frame of the second shot
 RATE = Fraction(24000, 1001)
@@ -40,7 +40,7 @@ def picture(number: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "stand_in.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "toy.safetensors"
     save_file(make_weights(), path)
     return load_network(path)
 

@@ -10,10 +10,10 @@ from types import ModuleType
 import torch
 from safetensors.torch import save_file
 from seedvr2_anywhere.benchmarks.native_seedvr2 import COMFYUI, comfy
+from seedvr2_anywhere.benchmarks.toy_network import make_weights
 from seedvr2_anywhere.benchmarks.toy_weights import dit_config, random_dit_weights
 from seedvr2_anywhere.engine.network import VAE_PREFIXES
 from seedvr2_anywhere.models.formats import encode_mark
-from seedvr2_anywhere.tools.stand_in import make_weights
 from torch import Tensor
 
 DIT = dit_config("3b", layers=2, separate=1)

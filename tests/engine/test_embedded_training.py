@@ -1,0 +1,83 @@
+"""The tools that train the embedded model: the start is a code that shows pictures, and a step makes no nonsense."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from seedvr2_anywhere.models import load_dit, load_vae
+from seedvr2_anywhere.models.sampler import NOISE_TIMESTEP, condition_for
+from seedvr2_anywhere.tools.embedded import clips, dit_start, stages, train, vae_start
+from seedvr2_anywhere.tools.embedded.degrade import Harm, degrade, draw_harm, shrink
+from seedvr2_anywhere.tools.embedded.vae_plain import PlainVAE
+
+
+@pytest.fixture(scope="module")
+def video() -> torch.Tensor:
+    """Waves that move, [4,3,9,48,48] in −1..1."""
+    grids = torch.meshgrid(torch.arange(9), torch.arange(48), torch.arange(48), indexing="ij")
+    t, y, x = (grid.float() for grid in grids)
+    waves = [torch.sin((x * (k + 1) + y * k - 3 * t) / 14 + k) * torch.cos(y / (9 + k)) for k in range(4)]
+    return torch.stack([torch.stack([w, 0.7 * w + 0.1, 0.2 - w]) for w in waves]) * 0.8
+
+
+@pytest.fixture(scope="module")
+def state(video):
+    return vae_start.starting_weights(video, 1) | dit_start.starting_weights(1)
+
+
+def test_the_code_of_pixels_is_undone(state, video):
+    first = vae_start.code_of(state)
+    shown = vae_start.unpacked(vae_start.code(video, first)[:, :, 1:], first)
+    assert train.psnr(shown, train.colours(video)) > 40
+
+
+def test_the_start_shows_pictures_in_the_engines_own_vae(state, video, one_thread):
+    vae = load_vae(vae_start.of(state))
+    shown = vae.decode(vae.encode(video))
+    assert train.psnr(train.colours(shown), train.colours(video)) > 25
+
+
+def test_the_coarse_way_equals_the_way_from_pixels(state, video, one_thread):
+    plain = PlainVAE(state, vae_start.CONFIG)
+    codes = vae_start.code(video, vae_start.code_of(state))[:, :, 1:]
+    with torch.no_grad():
+        assert (plain.encode(codes, 2) - plain.encode(video)).abs().max() < 1e-4
+
+
+def test_the_transformer_starts_by_answering_the_condition(state):
+    latent, noise = torch.randn(2, 1, 16, 2, 4, 6).unbind(0)
+    dit = load_dit(dit_start.of(state))
+    velocity = dit(noise, condition_for(latent), state["positive_conditioning"], NOISE_TIMESTEP)
+    assert (noise - velocity - latent).abs().max() < 1e-5
+
+
+def test_a_step_lowers_the_loss_on_its_own_clip(state, video, one_thread):
+    stage = replace(stages.STAGES[-1], steps=6, rate=1e-4)
+    trainer = train.Trainer(state, stage, 0, 1)
+    harmed = torch.stack([degrade(clip, Harm(2, noise=0.02)) for clip in video[:2]])
+    losses = [trainer.step(60 + number, video[:2], harmed)["restored"] for number in range(6)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("harm", [Harm(2), Harm(3, "area", blur=0.5), Harm(4, noise=0.03, crf=28), Harm(2, jpeg=50)])
+def test_a_degraded_clip_keeps_shape_and_brightness_and_is_the_same_again(video, harm):
+    first, again = degrade(video[0], harm), degrade(video[0], harm)
+    assert first.shape == video[0].shape
+    assert torch.equal(first, again)
+    assert (first.mean((1, 2, 3)) - video[0].mean((1, 2, 3))).abs().max() < 0.05
+
+
+def test_small_clips_have_even_sides_and_harm_follows_the_generator(video):
+    assert shrink(video[0], Harm(3)).shape == (9, 16, 16, 3)
+    assert draw_harm(np.random.default_rng(5)) == draw_harm(np.random.default_rng(5))
+
+
+def test_samples_are_cut_from_the_library_at_the_size_asked_for():
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 90, 100, 3), dtype=np.uint8)
+    sampler = clips.Sampler(clips.Library([pictures], [pictures[:1]]), np.random.default_rng(1))
+    drawn = sampler.draw(3, 25, 32)
+    assert drawn.shape == (3, 3, 25, 32, 32)
+    assert drawn.abs().max() <= 1

@@ -1,0 +1,232 @@
+"""Training of the embedded model: VAE and transformer together, on pairs of clean and degraded clips.
+
+The coarse levels learn first, on the linear code of the pixels that the start puts in front of them, because that is
+cheap: nothing is computed at full size. Two processes with a thread each share every batch, since two threads of one
+process wait for each other on a busy machine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from seedvr2_anywhere.engine.padding import BLACK, FEWEST_MIRRORED, mirror_indices
+from seedvr2_anywhere.models.dit_loader import load_dit
+from seedvr2_anywhere.models.sampler import NOISE_TIMESTEP, condition_for
+from torch import Tensor
+
+from . import dit_start, vae_start
+from .clips import Library, Sampler
+from .degrade import degrade, draw_harm
+from .vae_plain import PlainVAE
+
+FACTORS = (2, 2, 3, 4)  # of the degradation, each as often as it stands here
+BORDERED_SHARE = 0.2  # clips with the engine's border below
+TRUNK_RATE, TRANSFORMER_RATE = 0.15, 2.5  # learning rates against those of the residual branches
+LEAST_RATE, WARM_UP = 1e-5, 60
+BETAS = (0.9, 0.995)
+MOST_GROWTH, FOLLOWING = 1.5, 0.05  # a tensor's gradient against what it usually is, and how fast that follows
+LONGEST_MEMORY = 0.995  # of the averaged weights
+LARGEST_LATENT = 4.0
+TRANSFER_SIGMA, TRANSFER_RADIUS = 6.5, 16  # luma coarser than this comes from the source in the end
+TRANSFORMER = "transformer."
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training. `level` 2 works on the linear code of the pixels, 0 on the pixels themselves."""
+
+    name: str
+    steps: int
+    rate: float
+    seed: int
+    level: int
+    batches: tuple[tuple[int, int, int], ...]  # frames, clips and side of a process's batch, in turn
+    silent: tuple[str, ...]  # layers left out: they change nothing yet
+    frozen: tuple[str, ...]  # layers that stay as they start
+
+
+class Trainer:
+    """Weights, their average over time, and the optimiser, for one stage."""
+
+    def __init__(self, state: Mapping[str, Tensor], stage: Stage, rank: int, world: int) -> None:
+        self.stage, self._rank, self._world = stage, rank, world
+        self._fixed = dict(state)
+        self.text = state["positive_conditioning"]
+        self.first = vae_start.code_of(state)
+        self.transformer = load_dit(dit_start.of(state), dtype=torch.float32).train()
+        self.vae = {key: tensor.clone() for key, tensor in vae_start.of(state).items()}
+        self._learned = self._open()
+        self._average = {key: tensor.detach().clone() for key, tensor in self._learned.items()}
+        self._usual = dict.fromkeys(self._learned, 0.0)
+        self._optimizer = torch.optim.Adam(self._groups(), lr=stage.rate, betas=BETAS)
+
+    def step(self, number: int, clean: Tensor, harmed: Tensor) -> dict[str, float]:
+        """One update from clips [N,3,T,S,S]; returns the losses."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["share"] * self._rate(number)
+        noise = torch.randn(len(clean), 16, (clean.shape[2] + 3) // 4, *(side // 8 for side in clean.shape[3:]))
+        rebuilt, restored, latent, answer = self.pictures(clean, harmed, noise)
+        wanted = colours(clean)
+        finished = transferred(restored, colours(harmed))
+        losses = {"rebuilt": loss(rebuilt, wanted), "restored": loss(finished, wanted)}
+        total = 0.5 * losses["rebuilt"] + 0.75 * losses["restored"] + 0.25 * loss(restored, wanted)
+        total = total + 0.05 * (answer - latent.detach()).abs().mean()
+        total = total + 1e-3 * F.relu(latent.abs() - LARGEST_LATENT).square().mean()
+        self._optimizer.zero_grad()
+        total.backward()
+        self._share_gradients()
+        self._tame()
+        self._optimizer.step()
+        self._follow(number)
+        return {key: float(value.detach()) for key, value in losses.items()}
+
+    def pictures(self, clean: Tensor, harmed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Clean clips through the VAE, harmed ones restored (both as luma and chroma), and the latents of both."""
+        vae, level = PlainVAE(self.vae, vae_start.CONFIG, self.stage.silent), self.stage.level
+        given = torch.cat([clean, harmed])
+        if level:
+            # the gradient of a norm's input is asked for, since PyTorch crashes where it alone is not
+            given = vae_start.code(given, self.first)[:, :, 1:].requires_grad_(torch.is_grad_enabled())
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(given, level).float()
+        latent, condition = latents.chunk(2)
+        velocity = self.transformer(noise, condition_for(condition), self.text, NOISE_TIMESTEP)
+        with torch.autocast("cpu", torch.bfloat16):
+            shown = vae.decode(torch.cat([latent, noise - velocity]), level).float()
+        shown = vae_start.unpacked(shown[:, : vae_start.CODE], self.first) if level else colours(shown)
+        rebuilt, restored = shown.chunk(2)
+        return rebuilt, restored, latent, noise - velocity
+
+    def averaged(self) -> State:
+        """All tensors of the model, the learned ones averaged."""
+        learned = {key.removeprefix(TRANSFORMER): tensor for key, tensor in self._average.items()}
+        return {**self._fixed, **learned}
+
+    def _open(self) -> dict[str, Tensor]:
+        """The tensors that learn."""
+        closed = (*self.stage.frozen, *self.stage.silent)
+        for key, tensor in self.vae.items():
+            if not key.startswith(tuple(f"{stem}." for stem in closed)) or _is_straight_inside(key, self.stage.silent):
+                tensor.requires_grad_(True)
+        own = {key: tensor for key, tensor in self.vae.items() if tensor.requires_grad}
+        return own | {f"{TRANSFORMER}{key}": p.requires_grad_(True) for key, p in self.transformer.named_parameters()}
+
+    def _groups(self) -> list[dict]:
+        groups: dict[float, list[Tensor]] = {}
+        for key, tensor in self._learned.items():
+            share = TRANSFORMER_RATE if key.startswith(TRANSFORMER) else 1.0 if _is_branch(key) else TRUNK_RATE
+            groups.setdefault(share, []).append(tensor)
+        return [{"params": tensors, "share": share} for share, tensors in groups.items()]
+
+    def _rate(self, number: int) -> float:
+        wave = 0.5 + 0.5 * math.cos(math.pi * number / self.stage.steps)
+        return self.stage.rate * min(1, (number + 1) / WARM_UP) * wave + LEAST_RATE
+
+    def _share_gradients(self) -> None:
+        for tensor in self._learned.values():
+            tensor.grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        if self._world == 1:
+            return
+        flat = torch.cat([tensor.grad.flatten() for tensor in self._learned.values() if tensor.grad is not None])
+        dist.all_reduce(flat)
+        parts = flat.div_(self._world).split([tensor.numel() for tensor in self._learned.values()])
+        for tensor, part in zip(self._learned.values(), parts, strict=True):
+            tensor.grad = part.view_as(tensor)
+
+    def _tame(self) -> None:
+        """Each tensor's gradient at most a little larger than usual: flat pictures make some of them jump."""
+        for key, tensor in self._learned.items():
+            assert tensor.grad is not None
+            size = float(tensor.grad.norm())
+            usual = self._usual[key] or size
+            if size > MOST_GROWTH * usual:
+                tensor.grad.mul_(MOST_GROWTH * usual / size)
+            self._usual[key] = usual + FOLLOWING * (min(size, 2 * usual) - usual)
+
+    def _follow(self, number: int) -> None:
+        share = 1 - min(LONGEST_MEMORY, (number + 1) / (number + 6))
+        with torch.no_grad():
+            for key, tensor in self._learned.items():
+                self._average[key].lerp_(tensor, share)
+
+
+def run(stage: Stage, state: State, library: Library, say: Callable[[str], None], place: tuple[int, int]) -> State:
+    """The stage from first to last step; `place` is this process's number and how many there are."""
+    rank, world = place
+    torch.manual_seed(stage.seed + rank)
+    random = np.random.default_rng(stage.seed + rank)
+    sampler, trainer = Sampler(library, random), Trainer(state, stage, rank, world)
+    start = time.monotonic()
+    for number in range(stage.steps):
+        frames, count, side = stage.batches[number % len(stage.batches)]
+        losses = trainer.step(number, *draw_pair(sampler, random, count, frames, side))
+        if number % 50 == 0:
+            parts = " ".join(f"{key} {value:.4f}" for key, value in losses.items())
+            say(f"{stage.name} {number} of {stage.steps}, {time.monotonic() - start:.0f} s: {parts}")
+    return trainer.averaged()
+
+
+def draw_pair(
+    sampler: Sampler, random: np.random.Generator, count: int, frames: int, side: int
+) -> tuple[Tensor, Tensor]:
+    """Clean clips and what a user would have of them, enlarged, [N,3,T,S,S] each."""
+    clean = sampler.draw(count, frames, side)
+    harmed = torch.stack([degrade(clip, draw_harm(random, FACTORS)) for clip in clean])
+    if random.random() < BORDERED_SHARE:
+        return border(clean), border(harmed)
+    return clean, harmed
+
+
+def border(clips: Tensor) -> Tensor:
+    """The lowest rows replaced by the border that the engine puts there: mirrored rows, then black ones."""
+    rows = mirror_indices(clips.shape[3] - FEWEST_MIRRORED - BLACK, FEWEST_MIRRORED)
+    return F.pad(clips[:, :, :, rows], (0, 0, 0, BLACK), value=-1.0)
+
+
+def colours(video: Tensor) -> Tensor:
+    """RGB → luma and two chroma differences, [N,3,T,H,W]."""
+    return torch.einsum("kc,ncthw->nkthw", vae_start.COLOUR, video)
+
+
+def transferred(shown: Tensor, given: Tensor) -> Tensor:
+    """Coarse luma taken from the source, as the engine's transfer of colour does: [N,3,T,H,W] of `colours` each."""
+    difference = (given - shown)[:, 0]
+    place = torch.arange(-TRANSFER_RADIUS, TRANSFER_RADIUS + 1)
+    kernel = torch.exp(-0.5 * (place / TRANSFER_SIGMA) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(difference.flatten(0, 1)[:, None], (TRANSFER_RADIUS,) * 4, mode="replicate")
+    coarse = F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return torch.cat([shown[:, :1] + coarse.view(difference.shape)[:, None], shown[:, 1:]], 1)
+
+
+def loss(shown: Tensor, wanted: Tensor) -> Tensor:
+    """Absolute error and decibels, luma first; differences between neighbours in space and in time."""
+    error = shown - wanted
+    luma = error[:, 0]
+    plain = 0.7 * luma.abs().mean() + 0.5 * error[:, 1:].abs().mean()
+    decibels = (luma.square().mean((1, 2, 3)) + 2e-5).log().mean()
+    edges = luma.diff(dim=3).abs().mean() + luma.diff(dim=2).abs().mean()
+    return plain + 0.03 * decibels + 0.4 * edges + 0.2 * luma.diff(dim=1).abs().mean()
+
+
+def psnr(shown: Tensor, wanted: Tensor) -> float:
+    """Of luma in −1..1, the mean over clips, in decibels."""
+    return float((10 * torch.log10(4 / (shown - wanted)[:, 0].square().mean((1, 2, 3)))).mean())
+
+
+def _is_branch(key: str) -> bool:
+    return (".resnets." in key or ".attentions." in key) and "shortcut" not in key
+
+
+def _is_straight_inside(key: str, silent: tuple[str, ...]) -> bool:
+    """Shortcuts and expansions go on learning where the layers beside them are silent."""
+    return key.startswith(silent) and ("shortcut" in key or "upscale_conv" in key)

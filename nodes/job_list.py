@@ -24,7 +24,7 @@ def all_jobs() -> dict:
 def shown_of(entry: JobEntry) -> dict:
     """A job for the page, JSON values only; without its prompt and without paths."""
     facts = entry.facts
-    told = comfy_host.RUNS.of_job(entry.name) or {}
+    told = comfy_host.RUNS.of_job(entry.name, entry.is_running) or {}
     poster = entry.folder / facts.poster if facts.poster else None
     return {
         "name": entry.name,

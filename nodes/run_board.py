@@ -28,6 +28,7 @@ class RunBoard:
         with self._lock:
             return list(self._messages.values())
 
-    def of_job(self, job: str) -> dict | None:
-        """The newest message about a job's folder."""
-        return next((one for one in reversed(self.messages()) if one["job"] == job), None)
+    def of_job(self, job: str, is_running: bool) -> dict | None:
+        """The newest message about a job's folder; of a running one it may be too early to name it."""
+        names, states = (("", job), ("running",)) if is_running else ((job,), ("running", "done", "stopped", "failed"))
+        return next((one for one in reversed(self.messages()) if one["job"] in names and one["state"] in states), None)

@@ -90,7 +90,8 @@ class JobsPanel {
       await this.refresh()
     }, { 'aria-label': `${say(text)}: ${job.title}` })
     const path = `/seedvr2/jobs/${encodeURIComponent(job.name)}`
-    if (job.state === 'running') return [act('Cancel', () => post('/interrupt', job.prompt ? { prompt_id: job.prompt } : {}))]
+    // without a prompt it is another program's run, which is not ours to stop
+    if (job.state === 'running') return job.prompt ? [act('Cancel', () => post('/interrupt', { prompt_id: job.prompt }))] : []
     return [
       job.has_result ? act('Open result', async () => openFile(await post(`${path}/open`))) : '',
       job.state !== 'done' && job.can_continue ? act('Continue', async () => queue(await get(`${path}/prompt`))) : '',

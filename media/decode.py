@@ -42,6 +42,8 @@ RESTARTING_CONTAINERS = ("mpeg", "mpegts")
 INDEXED_CONTAINERS = ("mov", "matroska")  # whose stated length is the end of the last frame shown
 UNTIMED_CONTAINERS = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "vc1", "dirac", "h263", "h261")
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop Matroska's alpha
+# libavcodec's frame threads wait for each other for ever on some damaged pictures of these (seen in FFmpeg 8.0 and 8.1)
+SLICE_THREADED = ("hevc",)
 MAX_LOSSES = 100  # remembered one by one
 JOINED_LOSS = Fraction(1, 2)  # seconds: losses closer than this are told as one
 # the end is missing when more than this is: frames where the stream states its own length, seconds where only the
@@ -281,7 +283,7 @@ def make_decoder(stream: VideoStream, threads: int = 0) -> VideoCodecContext:
     # more frames in flight than cores: the threads that convert take turns with these
     wanted = threads or (os.cpu_count() or 1) + SPARE_THREADS
     context.thread_count = min(wanted, affordable, MAX_THREADS)
-    context.thread_type = "AUTO"
+    context.thread_type = "SLICE" if context.codec.canonical_name in SLICE_THREADED else "AUTO"
     context.options = {"max_pixels": str(MAX_PIXELS)}
     return context  # pyright: ignore[reportReturnType]
 

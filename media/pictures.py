@@ -118,7 +118,7 @@ class PictureSource:
         """A frame as RGBA; None, and a loss noted, when the file is damaged from here on."""
         try:
             image.seek(index)
-            return _rgba(image)
+            return self._within_screen(_rgba(image))
         except PILLOW_ERRORS as error:
             if index == 0:
                 raise UnreadableFile(f"{self._path.name}: no picture of it can be read ({error}).") from error
@@ -126,6 +126,13 @@ class PictureSource:
             at = Fraction(round(elapsed), 1000)
             self.losses.append(Loss(at, None, missing, f"the file is damaged ({_reason(error)})"))
             return None
+
+    def _within_screen(self, pixels: np.ndarray) -> np.ndarray:
+        """A picture cut to the animation's size: Pillow lets one that reaches beyond it grow. Raises ValueError."""
+        width, height = self._info.size
+        if pixels.shape[0] < height or pixels.shape[1] < width:
+            raise ValueError("a picture has another size")
+        return pixels[:height, :width]
 
     def _folder_frames(self) -> Iterator[Timed[np.ndarray]]:
         step = round(1 / (FOLDER_RATE * self._info.time_base))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import threading
 import zlib
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from seedvr2_anywhere import media
 from source_clips import Clip, numbered, numbers_of, read_all, write_clip, write_sound
 
@@ -221,3 +224,31 @@ def test_tags_nobody_knows_do_not_stop_the_reading(tmp_path, field, value):
 def deep_frames(count: int) -> list[list[np.ndarray]]:
     """10-bit 4:2:2 planes."""
     return [[np.full((48, width), 300 + 40 * index, np.uint16) for width in (64, 32, 32)] for index in range(count)]
+
+
+def test_a_damaged_h265_picture_does_not_hang_the_decoder():
+    """Found by a campaign: the frame threads of libavcodec's decoder wait for each other for ever here."""
+    path = Path(__file__).parent / "damaged" / "frame_threads_hang.mp4"
+    ended = threading.Event()
+    losses = []
+
+    def reading() -> None:
+        reader = media.read(path)
+        losses.extend([len(batch[0]) for batch in reader] and reader.losses)
+        ended.set()
+
+    threading.Thread(target=reading, daemon=True).start()
+    assert ended.wait(60) and losses
+
+
+def test_a_gif_picture_beyond_its_screen_is_cut_to_it(tmp_path):
+    path = tmp_path / "wide.gif"
+    stills = [Image.fromarray(np.full((16, 24), shade, np.uint8)) for shade in (0, 120, 240)]
+    stills[0].save(path, save_all=True, append_images=stills[1:], duration=80)
+    data = bytearray(path.read_bytes())
+    descriptor = b"," + struct.pack("<HHHH", 0, 0, 24, 16)
+    second = data.index(descriptor, data.index(descriptor) + 1)
+    data[second + 1 : second + 3] = struct.pack("<H", 8)  # its left edge
+    path.write_bytes(data)
+    frames, _ = read_all(media.read(path))
+    assert frames.shape == (3, 16, 24, 3)

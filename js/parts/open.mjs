@@ -16,7 +16,11 @@ export async function openSettings() {
 export async function askForToken() {
   const detail = say('The run needs a RunComfy token and none is set. Nothing was sent.')
   const styleClass = 'seedvr2-needs-token'
-  app.extensionManager.toast.add({ severity: 'warn', summary: say('RunComfy token'), detail, styleClass, life: 30000 })
+  const { toast } = app.extensionManager
+  const action = { label: say('Open settings'), onClick: openSettings }
+  if (toast.warning) return toast.warning(say('RunComfy token'), { description: detail, duration: 30000, action })
+  // notes of older frontends have no buttons
+  toast.add({ severity: 'warn', summary: say('RunComfy token'), detail, styleClass, life: 30000 })
   const text = await appearing(`.${styleClass} .p-toast-message-text:not(:has(button))`)
   text?.append(button('Open settings', openSettings, { className: 'underline bg-transparent border-none cursor-pointer p-0 self-start' }))
 }

@@ -79,7 +79,9 @@ class Work:
             return done
         except BaseException as error:
             self._tell_kept()
-            self._job.note(state=STOPPED if self._stopped else FAILED, error="" if self._stopped else str(error))
+            # ComfyUI's layers may meet its interrupt, which is no Exception, before `check` does
+            stopped = self._stopped or not isinstance(error, Exception)
+            self._job.note(state=STOPPED if stopped else FAILED, error="" if stopped else str(error))
             raise
 
     def _attempt(self) -> Upscaled | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
@@ -123,6 +124,18 @@ def test_a_stopped_run_goes_on_to_the_same_frames(clip, network, undisturbed, tm
     resumed = run(clip, network, tmp_path)
     assert resumed.reused == kept
     assert np.array_equal(frames_of(resumed.path), frames_of(undisturbed.path))
+
+
+@pytest.mark.parametrize("kind, state", [(BaseException, "stopped"), (RuntimeError, "failed")])
+def test_an_interrupt_met_in_a_layer_is_a_stop_an_error_is_not(clip, network, tmp_path, monkeypatch, kind, state):
+    def meet(part):
+        raise kind("met in a layer")
+
+    monkeypatch.setattr(network.placement, "use", meet)
+    with pytest.raises(kind, match="met in a layer"):
+        run(clip, network, tmp_path)
+    (manifest,) = tmp_path.glob("*/job.json")
+    assert json.loads(manifest.read_text(encoding="utf-8"))["facts"]["state"] == state
 
 
 NEUTRAL = {

@@ -154,7 +154,8 @@ def _stored_run(segments: Path) -> media.Run | None:
     """What the segments have in common, as they were written down."""
     try:
         stored = json.loads((segments / "manifest.json").read_text(encoding="utf-8"))["run"]
-        colour = media.Colour("bt709", "limited", stored["transfer"], stored["primaries"])
+        matrix = "bt2020" if stored["primaries"] == "bt2020" else "bt709"
+        colour = media.Colour(matrix, "limited", stored["transfer"], stored["primaries"])
         rate = Fraction(stored["rate"]) if stored["rate"] else None
         picture = media.Picture(colour, Fraction(stored["sample_aspect"]), rate)
         return media.Run(Fraction(stored["time_base"]), picture, stored["format"])

@@ -39,6 +39,7 @@ class Method:
     seed: int = 1245
     cfg_scale: float = 1.0
     curve: str = "sdr"  # transfer of the source: sdr, pq or hlg
+    keeps_hdr: bool = False  # the result has the source's curve, not SDR
 
 
 @dataclass(frozen=True)

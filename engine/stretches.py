@@ -16,7 +16,9 @@ from torch import Tensor
 from .. import media
 from .finish import finish_piece
 from .job import Job, Stretch
+from .quantize import to_codes
 from .restore import Method, Piece, Start, latents_in
+from .tone import to_sdr
 from .wish import Wish
 
 STRETCH_LATENTS = 60  # 240 frames: what a stop or a crash can cost at most
@@ -98,8 +100,14 @@ class Keeper:
         if self._keeping.job.facts.poster:
             return
         with contextlib.suppress(OSError):  # a list without it is no reason to stop
-            write_poster(frame, self._keeping.job.folder / POSTER)
+            shown = sdr_of(frame, self._method) if self._method.keeps_hdr else frame
+            write_poster(shown, self._keeping.job.folder / POSTER)
             self._keeping.job.facts.poster = POSTER
+
+
+def sdr_of(frame: np.ndarray, method: Method) -> np.ndarray:
+    """An HDR frame uint16 [H,W,3] as an ordinary screen shows it."""
+    return to_codes(to_sdr(torch.from_numpy(frame[None]), method.curve), torch.uint16)[0].numpy()
 
 
 def write_poster(frame: np.ndarray, path: Path) -> None:

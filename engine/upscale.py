@@ -33,6 +33,7 @@ class Source:
     path: Path
     selection: media.Selection = field(default_factory=media.Selection)
     treatment: media.Treatment = field(default_factory=media.Treatment)
+    keep_hdr: bool = False  # a PQ or HLG source gives such a result; otherwise SDR
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def upscale(
         if job.result_path is not None:
             return _reused(job, job.result_path, geometry, known[1])
         plan, plan_clip = _plan(geometry, known[0], wish, network, machine, terms)
-        method = Method(geometry, semantic.windowing, wish.seed, wish.cfg_scale, known[2])
+        keeps_hdr = source.keep_hdr and known[2] != "sdr"
+        method = Method(geometry, semantic.windowing, wish.seed, wish.cfg_scale, known[2], keeps_hdr)
         order = Order(clip.read, network, method, wish, plan_clip, machine, terms.stretch)
         job.note(**_facts(source, wish, network, known, geometry, terms))
         return Work(job, order, plan, host).run()
@@ -106,6 +108,7 @@ def _recipe(source: Source, wish: Wish, network: Network, semantic: Semantic) ->
         "dtypes": [network.dit.dtype, network.vae.dtype],
         "windowing": asdict(semantic.windowing),
         "exact": semantic.exact,
+        "keep_hdr": source.keep_hdr,
     }
     return Recipe(media.identify(source.path), parts)
 

@@ -31,6 +31,7 @@ from .wish import Wish
 RESULT = "result.mp4"
 SEGMENTS = "segments"
 SDR = media.Colour(matrix="bt709", range="limited", transfer="sdr", primaries="bt709")
+HDR = {curve: media.Colour("bt2020", "limited", curve, "bt2020") for curve in ("pq", "hlg")}
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Work:
 
     def _pass(self, reader: media.Reader) -> Upscaled:
         job, order = self._job, self._order
-        folder = segments_of(job, media.Run(reader.time_base, media.Picture(SDR, reader.sample_aspect, reader.rate)))
+        colour = HDR[order.method.curve] if order.method.keeps_hdr else SDR
+        folder = segments_of(job, media.Run(reader.time_base, media.Picture(colour, reader.sample_aspect, reader.rate)))
         job.note(start=str(reader.start))
         left = (reader.expected or 0) - job.frames_done
         job.require_space(disk_bytes(order.clip.target, left))

@@ -85,6 +85,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="auto", choices=["auto", *PRECISIONS])
     parser.add_argument("--memory-limit-gb", type=float, default=0.0, help="of the graphics card, 0 is what is free")
+    parser.add_argument("--hdr", default="to-sdr", choices=["to-sdr", "keep"], help="what a PQ or HLG clip becomes")
     parser.add_argument("--jobs", type=Path, default=Path(os.environ.get("SEEDVR2_JOBS", "seedvr2_jobs")))
     parser.add_argument("--frames", type=int, default=0, help="most frames to load, 0 is all")
     parser.add_argument("--resolution", type=int, default=Wish.new_resolution, help="short side of the result")
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace, check: Callable[[], None]) -> None:
         restore_all(options, wish, files, Host(check=check, machine=machine))
         return
     host = Host(check=check, progress=show, machine=machine)
-    source = Source(options.source, media.Selection(cap=options.frames))
+    source = Source(options.source, media.Selection(cap=options.frames), keep_hdr=options.hdr == "keep")
     done = upscale(source, wish, load(options, files, machine), options.jobs, host=host)
     written = deliver(done, options.target, check)
     print(f"\n{done.plan}")

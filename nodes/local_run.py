@@ -28,7 +28,8 @@ from .video_value import Clip, ClipVideo, HandedOut, Origin, as_clip_video
 LOADED = LoadedNetwork()
 RESULTS = HandedOut()
 REUSED = "Reused, nothing computed or paid."
-HDR_NOTE = "The source is HDR: the result is SDR, HDR results are not in this version."
+HDR_NOTE = "The source is HDR: a result from RunComfy is SDR."  # here it is kept
+KEPT_HDR = "HDR kept: the source's light with the restored detail."
 # stages, as the page shows them
 CHOOSING, DOWNLOADING, LOADING, RESTORING = "Choosing the model", "Downloading the model", "Loading {}", "Restoring"
 
@@ -53,7 +54,8 @@ class LocalRun:
         if self.run == PREVIEW:
             clip = replace(clip, selection=middle_of(whole.open(), clip.selection, self.preview_seconds))
         reader = clip.open(whole.info)
-        remarks = [HDR_NOTE] if reader.colour.is_hdr and not clip.as_sdr else []
+        keeps_hdr = reader.colour.is_hdr and not clip.as_sdr
+        remarks = [KEPT_HDR] if keeps_hdr else []
         with self._telling(reader.expected):
             if (first := self._to_fetch()) and self.run == ESTIMATE:
                 return self._estimated([self._sizes(reader.size, reader.expected), first, *remarks])
@@ -63,10 +65,14 @@ class LocalRun:
             if self.run == ESTIMATE:
                 return self._estimated(notes)
             network = self._network(chosen, outlook)
-            done = self._upscale(Source(clip.path, clip.selection, clip.treatment), network, outline, outlook)
+            done = self._upscale(
+                Source(clip.path, clip.selection, clip.treatment, keeps_hdr), network, outline, outlook
+            )
             RESULTS.add(done.path)
             report = "\n".join([*notes, *self._outcome(done)])
-        return ClipVideo(Clip(done.path, origin=Origin(clip.name, network.name, str(self.wish.seed)))), report
+        return ClipVideo(
+            Clip(done.path, as_sdr=not keeps_hdr, origin=Origin(clip.name, network.name, str(self.wish.seed)))
+        ), report
 
     def restore_images(self, images: torch.Tensor) -> tuple[object, str]:
         """(IMAGE, report) in memory."""

@@ -167,7 +167,8 @@ def opened(
 
 def _note_complaint(found: Frontend, message: Any) -> None:
     text = f"{message.text} ({message.location.get('url', '')})"
-    is_refusal = "/seedvr2/" in text and "Failed to load resource" in text  # the page tells the user itself
+    # refusals are told to the user by the page; help is first looked for in the user's language by the frontend
+    is_refusal = ("/seedvr2/" in text or "/docs/" in text) and "Failed to load resource" in text
     if message.type in ("error", "warning") and "seedvr2" in text.lower() and not is_refusal:
         found.failures.append(f"{message.type}: {text}")
 

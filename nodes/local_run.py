@@ -105,7 +105,6 @@ class LocalRun:
         except comfy_host.Interrupted:
             total = f" of {expected:,}" if expected else ""
             stopped = f"Stopped. {self.kept:,}{total} frames are kept; Run continues."
-            comfy_host.say(stopped, self.node)
             self.told.update(state="stopped", text=stopped)
             raise
         except Exception as error:
@@ -149,13 +148,11 @@ class LocalRun:
         ask = partial(foresee, (size[1], size[0]), frames, self.wish, outline, self.machine, self.backend["precision"])
         precision = ask().plan.semantic.precision
         outlook = ask(self.speeds.known(card, outline, precision) or probe(outline, self.device, precision))
-        self.told.update(plan=outlook.line)
-        comfy_host.say("\n".join(line for line in (outlook.line, outlook.warning) if line), self.node)
+        self.told.update(plan="\n".join(line for line in (outlook.line, outlook.warning) if line))
         return outline, outlook
 
     def _estimated(self, notes: list[str]) -> tuple[object, str]:
         report = "\n".join(notes)
-        comfy_host.say(report, self.node)
         self.told.update(state="done", text=report)
         return comfy_host.blocked(), report
 
@@ -184,8 +181,6 @@ class LocalRun:
     def _outcome(self, done: Upscaled) -> list[str]:
         """What was made, for the report, the node and the page."""
         lines = _outcome(done)
-        if done.reused == done.frames:
-            comfy_host.say(REUSED, self.node)
         self.told.update(state="done", frames=done.frames, text=lines[0], job=done.path.parent.name)
         return lines
 

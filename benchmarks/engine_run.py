@@ -49,7 +49,7 @@ def main() -> None:
     arguments.add_argument("--weights", type=Path)
     arguments.add_argument("--frames", type=int, default=48)
     chosen = arguments.parse_args()
-    weights = chosen.weights or embedded_model(Path(tempfile.gettempdir())).path
+    weights = chosen.weights or embedded_model()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         {"share": share, "memory": memory, "identity": identity, "child": child}[chosen.part](

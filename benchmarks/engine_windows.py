@@ -9,7 +9,6 @@ of the one window at the same transitions, where no boundary is, so that motion 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def main() -> None:
     arguments.add_argument("--size", type=int, nargs=2, default=[64, 96], help="height and width of the source")
     arguments.add_argument("--color", default="two_scale")
     chosen = arguments.parse_args()
-    weights = chosen.weights or embedded_model(Path(tempfile.gettempdir())).path
+    weights = chosen.weights or embedded_model()
     network, source = load_network(weights), clip_of(chosen.clip, chosen.frames, tuple(chosen.size))
     print(f"{weights.name}, {chosen.clip}, {len(source)} frames, colour {chosen.color}")
     whole = restored(network, source, Windowing(latents_in(len(source)), 0), chosen.color)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from seedvr2_anywhere import media
-from seedvr2_anywhere.engine.embedded import make_stand_in
+from seedvr2_anywhere.benchmarks.toy_network import make_weights
 from seedvr2_anywhere.engine.hdr import keep_light, nits_to_hlg, sdr_light
 from seedvr2_anywhere.engine.network import load_network
 from seedvr2_anywhere.engine.tone import SDR_WHITE, hlg_to_nits, to_sdr
@@ -57,7 +57,7 @@ def test_brighter_in_sdr_is_brighter_in_hdr_and_darker_is_darker(curve, change):
 @pytest.mark.parametrize("curve", CURVES)
 def test_a_kept_hdr_clip_is_tagged_and_as_bright_as_its_source(tmp_path, curve):
     weights = tmp_path / "stand_in.safetensors"
-    save_file(make_stand_in(), weights)
+    save_file(make_weights(), weights)
     source, frames = tmp_path / "hdr.mkv", 5
     rows = np.linspace(6000, 46000, 32)[:, None, None] * np.array([1.0, 0.9, 0.8])
     pictures = np.broadcast_to(rows, (frames, 32, 48, 3)).astype(np.uint16)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from comfy_api.latest import Input
 from .. import media
 from ..cloud import clip as clips
 from ..cloud.client import Client, base_of
-from ..cloud.downloads import begin, downloads_folder, joined, rotate
+from ..cloud.downloads import begin, downloads_folder, joined
 from ..cloud.errors import CloudError, Interrupted, OutsideLimits
 from ..cloud.geometry import place
 from ..cloud.job import Doors, Finished
@@ -42,6 +43,7 @@ from . import comfy_host
 from .hosted_status import SegmentTable
 from .live_status import LiveStatus
 from .local_run import HDR_NOTE, RESULTS, REUSED
+from .room import keep_to_limit
 from .settings import JOURNAL_FILE, TOKEN_FILE, load
 from .upscale_inputs import ESTIMATE, PREVIEW
 from .video_value import Clip, ClipVideo, Origin, as_clip_video
@@ -81,7 +83,7 @@ class Task:
             is_explicit,
         )
 
-    @property
+    @cached_property
     def source(self) -> Recipe:
         """All that decides the frames that are sent."""
         parts = {"selection": asdict(self.clip.selection), "treatment": asdict(self.clip.treatment)}
@@ -163,9 +165,10 @@ class HostedRun:
                 lines = [REUSED] if path else [f"Translated: {note}." for note in translated]
                 if path is None:
                     with _noted(job):
-                        made, path = self._make(task, job, jobs)
+                        made, path = self._make(task, job)
                     lines += made
             RESULTS.add(path)
+            keep_to_limit(jobs, RESULTS)
             self.told.update(state="done", text=lines[-1], frames=task.expected or 0, job=path.parent.name)
             comfy_host.say(lines[-1], self.node)
         origin = Origin(task.clip.name, HOSTED_MODEL, str(self.wish.seed))
@@ -218,9 +221,11 @@ class HostedRun:
                  "overlap": self.backend["overlap"]}  # fmt: skip
         return Recipe(task.source.source, {**task.source.parts, **parts})
 
-    def _make(self, task: Task, job: Job, jobs: Path) -> tuple[list[str], Path]:
+    def _make(self, task: Task, job: Job) -> tuple[list[str], Path]:
         """Everything that is missing: look, pay, fetch, join."""
-        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True)
+        self.told.update(job=job.folder.name)
+        prompt = comfy_host.running_prompt()
+        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True, prompt=prompt)
         client = client_for(os.environ, self.folder / TOKEN_FILE, Path.home())
         survey = self._survey(task)
         job.require_space(disk_bytes(task.target, survey.frames))
@@ -233,7 +238,6 @@ class HostedRun:
         job.record(Stretch(0, 0, survey.frames, ends_shot=True))
         job.finish(RESULT)
         joined(order.folder)
-        rotate(jobs, self.settings.jobs_limit_gb * 1e9 or float("inf"))
         return [*notes, *_bill(finished, survey.frames)], job.folder / RESULT
 
     def _order(self, task: Task, survey: Survey) -> Order:

@@ -22,6 +22,7 @@ from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
 from . import comfy_host
 from .live_status import LiveStatus
 from .managed import LoadedNetwork
+from .room import keep_to_limit
 from .upscale_inputs import ESTIMATE, PREVIEW
 from .video_value import Clip, ClipVideo, HandedOut, Origin, as_clip_video
 
@@ -69,6 +70,7 @@ class LocalRun:
                 Source(clip.path, clip.selection, clip.treatment, keeps_hdr), network, outline, outlook
             )
             RESULTS.add(done.path)
+            keep_to_limit(comfy_host.jobs_folder(), RESULTS)
             report = "\n".join([*notes, *self._outcome(done)])
         return ClipVideo(
             Clip(done.path, as_sdr=not keeps_hdr, origin=Origin(clip.name, network.name, str(self.wish.seed)))

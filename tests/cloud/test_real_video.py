@@ -68,7 +68,9 @@ def real_run(desk, path, overlap: int, **changes):
     info = media.probe(path)
     cutter = clip.Cutter(open_from(path))
     desk.service.transform = desk.servers.pictures().Upscaler(shrink=SHRINK, seed=4)
-    desk.patience = dataclasses.replace(desk.patience, read_s=30, block_s=30)
+    desk.patience = dataclasses.replace(
+        desk.patience, read_s=300, block_s=300
+    )  # the service upscales before it answers
     desk.cut = lambda segment: clip.cut_segment(cutter, segment, 24)
     desk.verify = lambda file, segment: clip.result_complaint(file, segment, info.square_size, 1080 // SHRINK)
     desk.stitch = lambda: None
@@ -221,7 +223,7 @@ def test_receiving_a_large_result_takes_little_memory(desk, tmp_path):
     url = desk.service.base.removesuffix("/v1") + "/out/large.mp4"
     script = Path(__file__).resolve().parent / "receiving.py"
     command = [sys.executable, str(script), url, str(tmp_path / "result.mp4")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     size, memory, _seconds = done.stdout.split()
     assert int(size) == LARGE_RESULT
     assert int(memory) <= 100_000_000, done.stdout

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import importlib.util
 import json
+import stat
 import sys
 import time
 from dataclasses import dataclass
@@ -287,8 +288,11 @@ def test_auto_without_a_graphics_card_sends_nothing_unless_the_setting_allows_it
     assert len(desk.service.posts) == 1
 
 
-def test_the_token_is_in_no_file_log_or_answer(desk):
+def test_the_token_is_in_no_file_log_or_answer_but_the_one_it_was_saved_in(desk):
+    status, _ = desk.comfy.call("PUT", "/seedvr2/token", {"token": desk.token})
+    assert status == 200
     found = [path for path in desk.comfy.base.rglob("*") if path.is_file() and desk.token.encode() in path.read_bytes()]
-    assert found == []
+    assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in found] == [("runcomfy_token", 0o600)]
+    found[0].unlink()
     for path in ("/history", "/queue", "/object_info/SeedVR2Anywhere.Upscale", "/seedvr2/settings", "/system_stats"):
         assert desk.token not in json.dumps(desk.comfy.get(path))

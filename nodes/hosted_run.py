@@ -224,8 +224,7 @@ class HostedRun:
     def _make(self, task: Task, job: Job) -> tuple[list[str], Path]:
         """Everything that is missing: look, pay, fetch, join."""
         self.told.update(job=job.folder.name)
-        prompt = comfy_host.running_prompt()
-        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True, prompt=prompt)
+        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True)
         client = client_for(os.environ, self.folder / TOKEN_FILE, Path.home())
         survey = self._survey(task)
         job.require_space(disk_bytes(task.target, survey.frames))

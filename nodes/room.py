@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from . import comfy_host
 from .settings import load
 
 
-def keep_to_limit(jobs: Path, in_use: Collection[Path]) -> None:
+def keep_to_limit(jobs: Path, in_use: Iterable[Path]) -> None:
     """Delete the oldest finished results beyond the limit, and fetched copies of joined ones; never fails a run."""
     limit = load(comfy_host.cache_folder()).jobs_limit_gb * 1e9
     if not limit:
         return
     with suppress(JobError, OSError):
-        prune(jobs, int(limit), in_use)
+        prune(jobs, int(limit), set(in_use))
         rotate(jobs, limit)

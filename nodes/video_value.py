@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -66,6 +67,9 @@ class HandedOut:
 
     def __contains__(self, path: Path) -> bool:
         return path in self._paths
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(tuple(self._paths))
 
     @property
     def lost(self) -> int:

@@ -68,9 +68,7 @@ def real_run(desk, path, overlap: int, **changes):
     info = media.probe(path)
     cutter = clip.Cutter(open_from(path))
     desk.service.transform = desk.servers.pictures().Upscaler(shrink=SHRINK, seed=4)
-    desk.patience = dataclasses.replace(
-        desk.patience, read_s=300, block_s=300
-    )  # it upscales first
+    desk.patience = dataclasses.replace(desk.patience, read_s=300, block_s=300)  # it upscales first
     desk.cut = lambda segment: clip.cut_segment(cutter, segment, 24)
     desk.verify = lambda file, segment: clip.result_complaint(file, segment, info.square_size, 1080 // SHRINK)
     desk.stitch = lambda: None

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -59,7 +59,7 @@ def main() -> None:
 
 def share(folder: Path, weights: Path, frames: int) -> None:
     """Processor time of a run at 512 × 288, the network's and the rest."""
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = defaultdict(float)
     network = load_network(weights)
     source, wish = Source(clip_of(folder, frames, HALF)), Wish(new_resolution=288)
     upscale(replace_cap(source, 1), wish, network, folder / "first")  # plans, imports, tables: once for a process
@@ -73,7 +73,7 @@ def share(folder: Path, weights: Path, frames: int) -> None:
     total = time.process_time() - start
     outside = total - spent["network"]
     spent["reading, encoding, joining"] = outside - sum(value for key, value in spent.items() if key != "network")
-    for key, seconds in spent.most_common():
+    for key, seconds in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"{key:28} {1000 * seconds / frames:8.1f} ms a frame {seconds / total:7.1%}")
     verdict = "reached" if outside <= MOST_SHARE * total else "MISSED"
     print(f"{weights.name}: {outside / total:.1%} of {total:.1f} s outside; at most {MOST_SHARE:.0%}: {verdict}")
@@ -164,7 +164,7 @@ def frames_of(path: Path) -> np.ndarray:
     return np.concatenate([batch[0] for batch in media.read(path)])
 
 
-def timed(function: Callable, key: str, spent: Counter[str]) -> Callable:
+def timed(function: Callable, key: str, spent: dict[str, float]) -> Callable:
     """The same function, its processor time on its thread added to `spent`."""
 
     def call(*arguments, **options):

@@ -24,6 +24,7 @@ MANIFEST = "job.json"
 LOCK = "lock"
 VERSION = 2
 KEY_LETTERS = 16
+LOCK_TRIES, LOCK_WAIT_S = 10, 0.02  # whoever lists jobs holds each lock for a moment
 RUNNING, STOPPED, FAILED, DONE = "running", "stopped", "failed", "done"
 
 
@@ -93,7 +94,7 @@ class Job:
             self._lock: IO[bytes] = (self.folder / LOCK).open("ab")
         except OSError as error:
             raise JobError(f"{self.folder} cannot be written: {error.strerror}. Choose another job folder.") from error
-        if not try_lock(self._lock):
+        if not _lock_patiently(self._lock):
             self._lock.close()
             raise JobError(f"{self.folder.name} is being worked on by another process. Wait for it, or stop it there.")
         self._saving = threading.Lock()
@@ -202,3 +203,12 @@ class Job:
                 part.replace(self._manifest)
             except OSError as error:
                 raise JobError(f"{self._manifest} cannot be written: {error.strerror}. Make room there.") from error
+
+
+def _lock_patiently(file: IO[bytes]) -> bool:
+    """True when the lock is held now; False when it is held elsewhere for longer than a look takes."""
+    for _ in range(LOCK_TRIES):
+        if try_lock(file):
+            return True
+        time.sleep(LOCK_WAIT_S)
+    return False

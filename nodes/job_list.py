@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 from ..engine.jobs_folder import JobEntry, delete_job, find_job, list_jobs, save_finished
 from . import comfy_host
@@ -11,13 +12,15 @@ from .proxy import playable
 from .upscale_inputs import HOSTED, LOCAL
 from .video_value import Clip, ClipVideo
 
+LOOKING = Lock()  # a look takes each job's lock for a moment: two at once would take each other for runs
 PART_PREFIX = "video/{}_part"
 LONGEST_SIDE = 1920  # of what "open result" shows where a browser cannot play the result itself
 
 
 def all_jobs() -> dict:
     """The job folder and all that is in it, the last touched first."""
-    shown = [shown_of(entry) for entry in list_jobs(comfy_host.jobs_folder())]
+    with LOOKING:
+        shown = [shown_of(entry) for entry in list_jobs(comfy_host.jobs_folder())]
     return {"folder": str(comfy_host.jobs_folder()), "bytes": sum(job["bytes"] for job in shown), "jobs": shown}
 
 
@@ -49,7 +52,8 @@ def shown_of(entry: JobEntry) -> dict:
 
 def job_named(name: str) -> JobEntry:
     """Raises JobError when there is none, whatever the name tries to point at."""
-    return find_job(comfy_host.jobs_folder(), name)
+    with LOOKING:
+        return find_job(comfy_host.jobs_folder(), name)
 
 
 def prompt_of(name: str) -> dict | None:

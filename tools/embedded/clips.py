@@ -40,6 +40,7 @@ def open_library(cache: Path, side: str) -> Library:
 def _decode(cache: Path) -> None:
     items = sources.gather(cache / "packages")
     sides = sources.split(items)
+    (cache / "manifest.tsv").write_text(sources.manifest(items, sides), encoding="utf-8")
     for item in items:
         path = cache / sides[item.name].replace(" ", "_") / f"{item.name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)

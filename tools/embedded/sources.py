@@ -121,6 +121,12 @@ def split(items: list[Item]) -> dict[str, str]:
     return {item.name: "held out" if _is_held_out(subjects[item.name], item) else "training" for item in items}
 
 
+def manifest(items: list[Item], sides: dict[str, str]) -> str:
+    """A table of all items, tab-separated: name, kind, package, licence, side of the split."""
+    rows = [(item.name, item.kind, item.package, item.licence, sides[item.name]) for item in items]
+    return "\n".join("\t".join(row) for row in [("name", "kind", "package", "licence", "side"), *rows]) + "\n"
+
+
 def _is_held_out(subject: str, item: Item) -> bool:
     if item.kind != "animation":
         return False

@@ -27,11 +27,13 @@ FINE = (
 SILENT = ("decoder.up_blocks.0.upsamplers.0",)
 QUARTER = ("encoder.down_blocks.2.resnets.0", "decoder.up_blocks.1.resnets.0")
 
-MIXED = ((49, 1, 64), (17, 2, 80), (25, 1, 96), (49, 1, 64), (9, 4, 80))  # long ones, or errors would add up in time
-
+# frames, clips, side: long clips too, or errors would add up in time
+MIXED = ((49, 1, 64), (17, 2, 80), (25, 1, 96), (49, 1, 64), (9, 4, 80))
 STAGES = (
     Stage("eighth", 200, 3e-4, 300, 2, ((17, 2, 80), (25, 1, 80)), (*SILENT, *QUARTER), FINE),
-    Stage("quarter", 1400, 3e-4, 400, 2, MIXED, SILENT, FINE),
+    Stage("quarter", 300, 2e-4, 500, 2, MIXED, SILENT, FINE),
+    Stage("vae", 900, 2e-4, 700, 2, MIXED, SILENT, FINE, restores=False),
+    Stage("all", 800, 8e-5, 900, 2, MIXED, SILENT, FINE),
 )
 
 

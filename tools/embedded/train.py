@@ -36,6 +36,7 @@ LONGEST_MEMORY = 0.995  # of the averaged weights
 LARGEST_LATENT = 4.0
 TRANSFER_SIGMA, TRANSFER_RADIUS = 6.5, 16  # luma coarser than this comes from the source in the end
 TRANSFORMER = "transformer."
+SHARES = {"rebuilt": 0.5, "restored": 0.75, "as decoded": 0.25, "latent": 0.05, "large": 1e-3}  # of the losses
 
 State = dict[str, Tensor]
 
@@ -52,6 +53,7 @@ class Stage:
     batches: tuple[tuple[int, int, int], ...]  # frames, clips and side of a process's batch, in turn
     silent: tuple[str, ...]  # layers left out: they change nothing yet
     frozen: tuple[str, ...]  # layers that stay as they start
+    restores: bool = True  # else the VAE learns alone
 
 
 class Trainer:
@@ -73,38 +75,52 @@ class Trainer:
         """One update from clips [N,3,T,S,S]; returns the losses."""
         for group in self._optimizer.param_groups:
             group["lr"] = group["share"] * self._rate(number)
-        noise = torch.randn(len(clean), 16, (clean.shape[2] + 3) // 4, *(side // 8 for side in clean.shape[3:]))
-        rebuilt, restored, latent, answer = self.pictures(clean, harmed, noise)
-        wanted = colours(clean)
-        finished = transferred(restored, colours(harmed))
-        losses = {"rebuilt": loss(rebuilt, wanted), "restored": loss(finished, wanted)}
-        total = 0.5 * losses["rebuilt"] + 0.75 * losses["restored"] + 0.25 * loss(restored, wanted)
-        total = total + 0.05 * (answer - latent.detach()).abs().mean()
-        total = total + 1e-3 * F.relu(latent.abs() - LARGEST_LATENT).square().mean()
+        losses = self._restore(clean, harmed) if self.stage.restores else self._rebuild(clean)
         self._optimizer.zero_grad()
-        total.backward()
+        torch.stack([SHARES.get(name, 1.0) * value for name, value in losses.items()]).sum().backward()
         self._share_gradients()
         self._tame()
         self._optimizer.step()
         self._follow(number)
-        return {key: float(value.detach()) for key, value in losses.items()}
+        return {name: float(value.detach()) for name, value in losses.items()}
 
-    def pictures(self, clean: Tensor, harmed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Clean clips through the VAE, harmed ones restored (both as luma and chroma), and the latents of both."""
-        vae, level = PlainVAE(self.vae, vae_start.CONFIG, self.stage.silent), self.stage.level
-        given = torch.cat([clean, harmed])
-        if level:
-            # the gradient of a norm's input is asked for, since PyTorch crashes where it alone is not
-            given = vae_start.code(given, self.first)[:, :, 1:].requires_grad_(torch.is_grad_enabled())
-        with torch.autocast("cpu", torch.bfloat16):
-            latents = vae.encode(given, level).float()
+    def _rebuild(self, clean: Tensor) -> dict[str, Tensor]:
+        """Clean clips through the VAE alone."""
+        latent = self.encode(clean)
+        return {"rebuilt": loss(self.decode(latent), colours(clean)), "large": _excess(latent)}
+
+    def _restore(self, clean: Tensor, harmed: Tensor) -> dict[str, Tensor]:
+        """Clean clips through the VAE, harmed ones restored by the transformer in between."""
+        latents = self.encode(torch.cat([clean, harmed]))
         latent, condition = latents.chunk(2)
-        velocity = self.transformer(noise, condition_for(condition), self.text, NOISE_TIMESTEP)
+        noise = torch.randn_like(latent)
+        answer = noise - self.transformer(noise, condition_for(condition), self.text, NOISE_TIMESTEP)
+        rebuilt, restored = self.decode(torch.cat([latent, answer])).chunk(2)
+        wanted = colours(clean)
+        return {
+            "rebuilt": loss(rebuilt, wanted),
+            "restored": loss(transferred(restored, colours(harmed)), wanted),
+            "as decoded": loss(restored, wanted),
+            "latent": (answer - latent.detach()).abs().mean(),
+            "large": _excess(latents),
+        }
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Clips [N,3,T,S,S] → latents."""
+        if self.stage.level:
+            # the gradient of a norm's input is asked for, since PyTorch crashes where it alone is not
+            video = vae_start.code(video, self.first)[:, :, 1:].requires_grad_(torch.is_grad_enabled())
         with torch.autocast("cpu", torch.bfloat16):
-            shown = vae.decode(torch.cat([latent, noise - velocity]), level).float()
-        shown = vae_start.unpacked(shown[:, : vae_start.CODE], self.first) if level else colours(shown)
-        rebuilt, restored = shown.chunk(2)
-        return rebuilt, restored, latent, noise - velocity
+            return self._plain().encode(video, self.stage.level).float()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents → luma and chroma [N,3,T,S,S]."""
+        with torch.autocast("cpu", torch.bfloat16):
+            shown = self._plain().decode(latents, self.stage.level).float()
+        return vae_start.unpacked(shown[:, : vae_start.CODE], self.first) if self.stage.level else colours(shown)
+
+    def _plain(self) -> PlainVAE:
+        return PlainVAE(self.vae, vae_start.CONFIG, self.stage.silent)
 
     def averaged(self) -> State:
         """All tensors of the model, the learned ones averaged."""
@@ -221,6 +237,10 @@ def loss(shown: Tensor, wanted: Tensor) -> Tensor:
 def psnr(shown: Tensor, wanted: Tensor) -> float:
     """Of luma in −1..1, the mean over clips, in decibels."""
     return float((10 * torch.log10(4 / (shown - wanted)[:, 0].square().mean((1, 2, 3)))).mean())
+
+
+def _excess(latents: Tensor) -> Tensor:
+    return F.relu(latents.abs() - LARGEST_LATENT).square().mean()
 
 
 def _is_branch(key: str) -> bool:

@@ -23,7 +23,7 @@ SIZE, RATE, SHORT_SIDE, SEGMENT = (640, 360), 24, 1080, 160
 
 def main(arguments: list[str]) -> int:
     """Measure and print."""
-    import pack
+    import pack  # pyright: ignore[reportMissingImports]
 
     pack.load()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,7 +135,7 @@ def service_module():
 
 
 if __name__ == "__main__":
-    from environment import reexec_inside
+    from environment import reexec_inside  # pyright: ignore[reportMissingImports]
 
     reexec_inside()
     raise SystemExit(main(sys.argv[1:]))

@@ -98,10 +98,10 @@ def test_images_alone_are_saved_at_the_rate_typed(server, name, suffix):
 
 
 def images_job(server, **widgets) -> dict:
-    """Three pictures, restored in memory, into a file."""
+    """Three different pictures, restored in memory, into a file."""
     workflow = server.main_job()
-    del workflow["33"]
-    workflow["1"] = {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 3, "color": 255}}
+    workflow["33"]["inputs"]["frame_load_cap"] = 3
+    workflow["1"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["33", 0]}}
     workflow["35"]["inputs"] |= {"source": ["1", 0]}
     combine = workflow["34"]["inputs"]
     del combine["video"]

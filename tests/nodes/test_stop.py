@@ -10,8 +10,7 @@ import aiohttp
 import numpy as np
 from seedvr2_anywhere import media
 
-SHOT, PATIENCE = 24, 60
-TEXT = 3  # ComfyUI's number for binary messages that hold text for a node
+SHOT, PATIENCE = 24, 240
 
 
 def write_clip_with_cuts(path) -> None:
@@ -29,7 +28,7 @@ def stretches_done(server) -> int:
 
 
 async def run_and_stop(server, workflow: dict) -> list[str]:
-    """Texts shown on nodes while a run is stopped after its first shot."""
+    """Texts shown on the node while a run is stopped after its first shot."""
     texts = []
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.address}/ws?clientId=stop") as socket:
         body = {"prompt": workflow, "client_id": "stop"}
@@ -41,8 +40,8 @@ async def run_and_stop(server, workflow: dict) -> list[str]:
                 message = await socket.receive(timeout=0.1)
             except TimeoutError:
                 message = None
-            if message is not None and message.type == aiohttp.WSMsgType.BINARY:
-                texts += [message.data[8:].decode(errors="replace")] * (message.data[3] == TEXT)
+            if message is not None and message.type == aiohttp.WSMsgType.TEXT and "seedvr2.run" in message.data:
+                texts.append(json.loads(message.data)["data"]["text"])
             if not stopped and stretches_done(server):
                 stopped = True
                 await session.post(f"{server.address}/interrupt", json={"prompt_id": prompt})

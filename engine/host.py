@@ -11,6 +11,7 @@ from torch import Tensor
 from .machine import Machine
 
 Clock = Callable[[], float]
+LEAST_FRAMES = 9  # before a speed is told: the first ones waited for the encoder and a whole window of the transformer
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Progress:
 
     frames: int  # finished, earlier runs included
     expected: int | None  # in all, where known
-    frames_per_second: float | None  # of this run
+    frames_per_second: float | None  # of this run; None for its first frames
     shot: int  # number of the shot being worked on, from 1
 
     @property
@@ -76,7 +77,7 @@ class Meter:
         self._made += frames.shape[0]
         now = self.host.clock()
         elapsed = now - (self._start if self._start is not None else now)
-        rate = self._made / elapsed if elapsed > 0 else None
+        rate = self._made / elapsed if elapsed > 0 and self._made >= LEAST_FRAMES else None
         self.host.progress(Progress(self.reused + self._made, self.expected, rate, self.shot))
         if now - self._shown >= self.host.preview_seconds:
             self._shown = now

@@ -15,7 +15,7 @@ TARGET = ROOT / "js" / "docs" / "pictures"
 WORKFLOW = ROOT / "workflows" / "api" / "video_upscale.json"
 LOAD, UPSCALE, COMBINE, COMPARE = "33", "35", "34", "36"
 WIDGETS = {"align": "start", "start_time": 0.0, "duration": 30.0, "longest_side": 1920}
-PLACES = {LOAD: (40, 60), UPSCALE: (380, 60), COMBINE: (760, 60), COMPARE: (40, 660)}
+PLACES = {LOAD: (40, 60), UPSCALE: (380, 60), COMBINE: (760, 60), COMPARE: (40, 800)}
 SIZES = {COMBINE: (300, 520), COMPARE: (460, 520)}
 WINDOW = {"width": 1900, "height": 1500}
 QUALITY = 80
@@ -43,7 +43,7 @@ def main() -> int:
         editor.show_all()
         editor.page.get_by_test_id("queue-button").click()
         editor.page.locator(".run .state.running").wait_for(timeout=TIME_MS)
-        editor.page.wait_for_function("() => /[1-9]\\\\d* of/.test([...document.querySelectorAll('.seedvr2')].map("
+        editor.page.wait_for_function("() => /[1-9]\\d* of/.test([...document.querySelectorAll('.seedvr2')].map("
                                       "one => one.shadowRoot.textContent).join())", timeout=TIME_MS)  # fmt: skip
         take(editor, "run", UPSCALE)
         editor.page.wait_for_function(PLAYS, timeout=TIME_MS)

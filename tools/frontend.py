@@ -19,8 +19,9 @@ CANVAS, NODES_2 = "canvas", "nodes 2.0"  # the two ways the frontend draws nodes
 RENDERERS = (CANVAS, NODES_2)
 WINDOW = {"width": 1400, "height": 900}
 READY_MS, RUN_SECONDS = 180_000, 1_800  # limits for hangs
-# otherwise the template dialog covers a new user's graph; the server keeps what an earlier page chose
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Locale": "en"}
+# otherwise the template dialog covers a new user's graph, and the small map a node below it; the server keeps what an
+# earlier page chose
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Locale": "en", "Comfy.Minimap.Visible": False}
 # the page opens its own default workflow at the end of its start; whatever is loaded before that is overwritten
 IS_READY = "window.app?.vueAppReady && app.rootGraph && app.extensionManager?.workflow?.activeWorkflow"
 BOX = """() => {

@@ -121,3 +121,7 @@ def test_images_are_compared_too_and_a_lost_file_is_named(canvas, server):
         file.unlink()
     box.get_by_role("button", name="One frame on").click()
     expect(box).to_contain_text("The file is not there any more. Run again.")
+    canvas.settle()
+    lost = [line for line in canvas.failures if "404" in line and "seedvr2_proxies" in line]
+    assert lost, "the browser itself names the file it did not get"
+    canvas.failures[:] = [line for line in canvas.failures if line not in lost]

@@ -17,6 +17,7 @@ import aiohttp
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
+from seedvr2_anywhere.tests.nodes.apart import run_apart
 from seedvr2_anywhere.tools import comfyui
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -203,7 +204,7 @@ def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(de
     desk.service.timeline = ["in_queue:3", "in_progress", "completed"]
     workflow = desk.workflow(size_by="scale", backend__max_requests=4)
     workflow["33"]["inputs"] |= {"video": "long.mp4", "frame_load_cap": 0}
-    told, waits, _ = asyncio.run(run_watched(desk, workflow))
+    told, waits, _ = run_apart(run_watched(desk, workflow))
     assert told[-1] == {"end": "execution_success"}
     statuses = [status for status in told if status.get("segments")]
     assert [(one["first"], one["last"]) for one in statuses[0]["segments"]] == [(0, 89), (90, 199)]  # cut at the shot
@@ -220,7 +221,7 @@ def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(de
 def test_a_stop_comes_back_in_time_and_the_next_run_picks_the_request_up(desk):
     desk.service.timeline = ["in_progress"]
     workflow = desk.workflow(size_by="scale", seed=9)
-    told, _, seconds = asyncio.run(
+    told, _, seconds = run_apart(
         run_watched(desk, workflow, lambda status: any(one["state"] == "running" for one in status["segments"]))
     )
     assert told[-1] == {"end": "execution_interrupted"}
@@ -269,7 +270,7 @@ def test_an_estimate_submits_nothing_and_shows_the_price_when_there_is_one(desk)
 
 def test_a_failure_says_what_is_known_and_is_told_to_the_page(desk):
     desk.service.plan("submit", runcomfy().answer(400, {"error_code": 400002, "message": "Insufficient balance"}))
-    told, _, _ = asyncio.run(run_watched(desk, desk.workflow(size_by="scale", seed=11)))
+    told, _, _ = run_apart(run_watched(desk, desk.workflow(size_by="scale", seed=11)))
     last = [status for status in told if "state" in status][-1]
     assert (last["state"], told[-1]["end"]) == ("failed", "execution_error")
     assert "Not submitted, not charged. Add credit" in last["text"]

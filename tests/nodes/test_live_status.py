@@ -9,6 +9,7 @@ import shutil
 import aiohttp
 import pytest
 from seedvr2_anywhere.nodes.live_status import Broadcast, LiveStatus
+from seedvr2_anywhere.tests.nodes.apart import run_apart
 
 SECONDS = 90
 
@@ -54,7 +55,7 @@ async def statuses_of(server, workflow: dict) -> list[dict]:
 @pytest.fixture(scope="module")
 def told(server) -> list[dict]:
     """The events of a run of its own."""
-    return asyncio.run(statuses_of(server, job_of(server)))
+    return run_apart(statuses_of(server, job_of(server)))
 
 
 def job_of(server) -> dict:
@@ -80,7 +81,7 @@ def test_a_failed_run_says_why(server, told):
     folder = server.output / "seedvr2_jobs" / told[-1]["job"]
     shutil.rmtree(folder)
     folder.write_text("in the way")
-    again = asyncio.run(statuses_of(server, job_of(server)))
+    again = run_apart(statuses_of(server, job_of(server)))
     folder.unlink()
     assert again[-1]["state"] == "failed"
     assert "cannot be written" in again[-1]["text"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 
 import aiohttp
 import numpy as np
 from seedvr2_anywhere import media
+from seedvr2_anywhere.tests.nodes.apart import run_apart
 
 SHOT, PATIENCE = 24, 240
 
@@ -60,7 +60,7 @@ def test_a_stopped_run_says_what_is_kept_and_goes_on(server):
     main_job["33"]["inputs"]["video"] = "cuts.mp4"
     main_job["35"]["inputs"]["new_resolution"] = 96
     main_job["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
-    texts = asyncio.run(run_and_stop(server, main_job))
+    texts = run_apart(run_and_stop(server, main_job))
     assert any(f"Stopped. {SHOT} of {3 * SHOT} frames are kept; Run continues." in text for text in texts), texts[-3:]
     entry = server.run(main_job)
     assert f"{SHOT} frames of an earlier run were kept." in entry["outputs"]["36"]["text"][0]

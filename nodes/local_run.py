@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +14,8 @@ from .. import net
 from ..engine.choice import Chosen, Place, choose, to_fetch
 from ..engine.images import check_images, restore_images
 from ..engine.network import Network, load_network, outline_of
-from ..engine.outlook import Outlook, flops_of, foresee, middle_of, plan_line
-from ..engine.plan import Outline
-from ..engine.speed import FEWEST_FRAMES, Speeds, probe
+from ..engine.outlook import Outlook, foresee, middle_of, plan_line
+from ..engine.speed import Speeds, probe
 from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
 from . import comfy_host
 from .live_status import LiveStatus
@@ -61,14 +59,12 @@ class LocalRun:
             if (first := self._to_fetch()) and self.run == ESTIMATE:
                 return self._estimated([self._sizes(reader.size, reader.expected), first, *remarks])
             chosen = self._choose()
-            outline, outlook = self._foresee(chosen, reader.size, reader.expected)
+            outlook = self._foresee(chosen, reader.size, reader.expected)
             notes = [*outlook.lines, *remarks, *chosen.notes]
             if self.run == ESTIMATE:
                 return self._estimated(notes)
             network = self._network(chosen, outlook)
-            done = self._upscale(
-                Source(clip.path, clip.selection, clip.treatment, keeps_hdr), network, outline, outlook
-            )
+            done = self._upscale(Source(clip.path, clip.selection, clip.treatment, keeps_hdr), network)
             RESULTS.add(done.path)
             keep_to_limit(comfy_host.jobs_folder(), RESULTS)
             report = "\n".join([*notes, *self._outcome(done)])
@@ -86,7 +82,7 @@ class LocalRun:
             if (first := self._to_fetch()) and self.run == ESTIMATE:
                 return self._estimated([self._sizes(size, len(images)), first])
             chosen = self._choose()
-            _, outlook = self._foresee(chosen, size, len(images))
+            outlook = self._foresee(chosen, size, len(images))
             notes = [*outlook.lines, *chosen.notes]
             if self.run == ESTIMATE:
                 return self._estimated(notes)
@@ -144,14 +140,14 @@ class LocalRun:
         self.told.update(text="")
         return chosen
 
-    def _foresee(self, chosen: Chosen, size: tuple[int, int], frames: int | None) -> tuple[Outline, Outlook]:
+    def _foresee(self, chosen: Chosen, size: tuple[int, int], frames: int | None) -> Outlook:
         """What is planned for a source (width, height), said on the node."""
         outline, card = outline_of(chosen.dit, chosen.vae, chosen.text), self.machine.card
         ask = partial(foresee, (size[1], size[0]), frames, self.wish, outline, self.machine, self.backend["precision"])
         precision = ask().plan.semantic.precision
         outlook = ask(self.speeds.known(card, outline, precision) or probe(outline, self.device, precision))
         self.told.update(plan="\n".join(line for line in (outlook.line, outlook.warning) if line))
-        return outline, outlook
+        return outlook
 
     def _estimated(self, notes: list[str]) -> tuple[object, str]:
         report = "\n".join(notes)
@@ -165,17 +161,11 @@ class LocalRun:
         load = partial(load_network, *files, dtype=dtype)
         return LOADED.get(key, self.device, lambda managed: load(placement=managed))
 
-    def _upscale(self, source: Source, network: Network, outline: Outline, outlook: Outlook) -> Upscaled:
+    def _upscale(self, source: Source, network: Network) -> Upscaled:
         self.told.update(stage=RESTORING)
         host = comfy_host.engine_host(self.node, self._keep, self.told, self.machine)
-        start = time.monotonic()
         terms = Terms(comfy_host.running_prompt())
-        done = upscale(source, self.wish, network, self.jobs, host=host, terms=terms)
-        if not done.reused and done.frames >= FEWEST_FRAMES:
-            flops = flops_of(outlook.plan, outlook.clip, outline, self.wish, done.frames)
-            precision = outlook.plan.semantic.precision
-            self.speeds.learn(self.machine.card, outline, precision, flops, time.monotonic() - start)
-        return done
+        return upscale(source, self.wish, network, self.jobs, host=host, terms=terms)
 
     def _keep(self, frames: int) -> None:
         self.kept = frames

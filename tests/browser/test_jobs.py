@@ -38,6 +38,13 @@ def wait_for(look):
     return found
 
 
+def press_run_to_its_end(editor, panel, before: dict) -> None:
+    """Run, and one finished job more on the list than `before`, where stopped ones may stand too."""
+    press_run(editor)
+    finished = sum(job["state"] == "done" for job in before.values())
+    expect(panel.locator(".state.done")).to_have_count(1 + finished, timeout=TIME_MS)
+
+
 def new_job(server, before: dict) -> str:
     """Name of the job that came since."""
     (name,) = set(jobs_of(server)) - set(before)
@@ -47,8 +54,7 @@ def new_job(server, before: dict) -> str:
 def test_a_finished_job_is_opened_and_deleted(editor, panel, server):
     before = jobs_of(server)
     load(editor, main_job(seed=40 + len(editor.renderer)))
-    press_run(editor)
-    expect(panel.locator(".state.done")).to_have_count(1 + len(before), timeout=TIME_MS)
+    press_run_to_its_end(editor, panel, before)
     name = new_job(server, before)
     card = panel.locator(f"[data-job='{name}']")
     expect(card).to_contain_text("clip")
@@ -113,10 +119,7 @@ def test_a_deleted_result_is_told_and_made_again(canvas, server):
     panel = page.locator(".jobs")
     before = jobs_of(server)
     load(canvas, main_job(seed=60))
-    press_run(canvas)
-    expect(panel.locator(".state.done")).to_have_count(
-        1 + sum(job["state"] == "done" for job in before.values()), timeout=TIME_MS
-    )
+    press_run_to_its_end(canvas, panel, before)
     name = new_job(server, before)
     card = panel.locator(f"[data-job='{name}']")
     (server.output / "seedvr2_jobs" / name / "result.mp4").unlink()

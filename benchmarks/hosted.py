@@ -1,107 +1,128 @@
-"""What a hosted run costs besides the service's own time: cutting, sending, fetching, verifying; and joining here.
+"""What a hosted run costs besides the service's own time, part by part and as a whole, for a 640 × 360 source.
 
-    python benchmarks/hosted.py [--segments 3] [--no-join]     640 × 360, segments of 160 frames
+    .env/venv/bin/python benchmarks/hosted.py [--segments 3] [--short-side 1080] [--in-flight 2] [--no-join]
 
-Prints seconds and processor seconds a segment. The service's own upscaling is done before the clock starts.
+Prints seconds on the clock and of this process's processors, a segment of 160 frames each. The service is a process of
+its own; its upscaling is done before the clock starts, and it says `completed` at the first look.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+from network import load_pack
+
+load_pack()
+
+from seedvr2_anywhere import media, net  # noqa: E402
+from seedvr2_anywhere.cloud import clip  # noqa: E402
+from seedvr2_anywhere.cloud.client import Client, Clip  # noqa: E402
+from seedvr2_anywhere.cloud.geometry import place  # noqa: E402
+from seedvr2_anywhere.cloud.job import Doors, Job  # noqa: E402
+from seedvr2_anywhere.cloud.journal import Journal  # noqa: E402
+from seedvr2_anywhere.cloud.money import Budget  # noqa: E402
+from seedvr2_anywhere.cloud.plan import plan_segments  # noqa: E402
+from seedvr2_anywhere.cloud.run import run_hosted  # noqa: E402
+from seedvr2_anywhere.cloud.schema import Settings  # noqa: E402
+from seedvr2_anywhere.cloud.stitch import stitched  # noqa: E402
+from seedvr2_anywhere.cloud.token import Token  # noqa: E402
+from seedvr2_anywhere.engine.host import Host  # noqa: E402
+from seedvr2_anywhere.engine.hosted_finish import Finish, Inset, write_result  # noqa: E402
+from seedvr2_anywhere.engine.wish import Wish  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-SIZE, RATE, SHORT_SIDE, SEGMENT = (640, 360), 24, 1080, 160
+SIZE, RATE, SEGMENT = (640, 360), 24, 160
+TARGET_S = 2.0  # a segment, on the clock
+TOKEN = "test-token-0123456789abcdef"
 
 
-def main(arguments: list[str]) -> int:
-    """Measure and print."""
-    import pack  # pyright: ignore[reportMissingImports]
-
-    pack.load()
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, default=3)
+    parser.add_argument("--short-side", type=int, default=1080)
+    parser.add_argument("--in-flight", type=int, default=2)
     parser.add_argument("--no-join", action="store_true")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--serve", type=Path, help="be the service that answers with this file")
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), options.segments, not options.no_join)
-    return 0
+        measure(Path(folder), options)
 
 
-def measure(folder: Path, segments: int, joins: bool) -> None:
-    """One run of so many full segments without overlap, after the service has made its results."""
-    from seedvr2_anywhere import media, net
-    from seedvr2_anywhere.cloud import clip
-    from seedvr2_anywhere.cloud.client import Client
-    from seedvr2_anywhere.cloud.job import Doors, Job
-    from seedvr2_anywhere.cloud.journal import Journal
-    from seedvr2_anywhere.cloud.money import Budget
-    from seedvr2_anywhere.cloud.plan import Segment
-    from seedvr2_anywhere.cloud.run import run_hosted
-    from seedvr2_anywhere.cloud.schema import Settings
-    from seedvr2_anywhere.cloud.token import Token
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    """The parts one by one, then a run of so many full segments without overlap."""
+    source = folder / "clip.mp4"
+    segments = plan_segments(options.segments * SEGMENT, 0)
+    write_clip(source, segments[-1].stop)
+    cut, verify = both_ends(source, options.short_side)
+    with clocked("cutting"):
+        sent = cut(segments[0])
+    request = {"33_frame_load_cap": SEGMENT, "35_new_resolution": options.short_side, "34_frame_rate": RATE}
+    made = folder / "made.mp4"
+    made.write_bytes(service_module().pictures().Upscaler()(sent, request))
+    print(f"sent {len(sent) / 1e6:.1f} MB, received {made.stat().st_size / 1e6:.1f} MB a segment")
+    with service_with(made) as base:
+        rules = net.Rules(loopback=True)
+        client = Client(base, Token(TOKEN, "benchmark"), net.guarded_session(rules), time.sleep)
+        doors = Doors(client, Journal(folder / "journal.db"), net.guarded_session(rules), cut, verify)
+        with clocked("submitting"):
+            request_id = client.submit(request, Clip(data=sent))
+        with clocked("looking at the result"):
+            address = client.result(request_id).urls[0]
+        with clocked("fetching"):
+            result = net.download(net.Wanted(address, folder / "alone.mp4"), doors.downloads)
+        with clocked("verifying"):
+            complaint = verify(result, segments[0])
+        assert complaint is None, complaint
+        job = Job("clip", segments[-1].stop, RATE, Settings(options.short_side, 1), folder / "results", overlap=0,
+                  in_flight=options.in_flight, budget=Budget(1000, 1000))  # fmt: skip
+        with clocked(f"WHOLE RUN, target {TARGET_S:g} s: all results here and good", options.segments):
+            finished = run_hosted(job, doors)
+    if not options.no_join:
+        with clocked("JOINING: decoding, colour, size, encoding", options.segments):
+            join(source, dict(finished.parts), folder / "result.mp4", options.short_side)
 
-    servers, source = service_module(), folder / "clip.mp4"
-    write_clip(source, segments * SEGMENT)
 
-    def pixels(first: int):
+def both_ends(source: Path, short_side: int):
+    """How segments are cut and results verified, as the node does it."""
+
+    def pixels(first: int) -> Iterator[np.ndarray]:
         with media.read(source, media.Selection(skip=first)) as batches:
             for batch in batches:
                 yield batch[0]
 
-    sent = clip.cut_segment(clip.Cutter(pixels), Segment(0, 0, SEGMENT), RATE)
-    request = {"33_frame_load_cap": SEGMENT, "35_new_resolution": SHORT_SIDE, "34_frame_rate": RATE}
-    made = servers.pictures().Upscaler()(sent, request)
-    with servers.running() as service:
-        service.transform = lambda data, values: made
-        cutter, rules = clip.Cutter(pixels), net.Rules(loopback=True)
-        doors = Doors(
-            client=Client(service.base, Token(servers.TOKEN, "benchmark"), net.guarded_session(rules), time.sleep),
-            journal=Journal(folder / "journal.db"), downloads=net.guarded_session(rules),
-            cut=lambda segment: clip.cut_segment(cutter, segment, RATE),
-            verify=lambda path, segment: clip.result_complaint(path, segment, SIZE, SHORT_SIDE),
-        )  # fmt: skip
-        job = Job("clip", segments * SEGMENT, RATE, Settings(SHORT_SIDE, 1), folder / "results", overlap=0,
-                  budget=Budget(1000, 1000))  # fmt: skip
-        print(f"sent {len(sent) / 1e6:.1f} MB, received {len(made) / 1e6:.1f} MB a segment")
-        with clocked("besides the service", segments):
-            finished = run_hosted(job, doors)
-    if joins:
-        with clocked("joining: colour, size, encoding", segments):
-            join(source, dict(finished.parts), folder / "result.mp4")
+    cutter = clip.Cutter(pixels)
+    return (
+        lambda segment: clip.cut_segment(cutter, segment, RATE),
+        lambda path, segment: clip.result_complaint(path, segment, SIZE, short_side),
+    )
 
 
-def join(source: Path, files: dict, target: Path) -> None:
+def join(source: Path, files: dict, target: Path, short_side: int) -> None:
     """As the node joins."""
-    from seedvr2_anywhere import media
-    from seedvr2_anywhere.cloud import clip
-    from seedvr2_anywhere.cloud.geometry import place
-    from seedvr2_anywhere.cloud.stitch import stitched
-    from seedvr2_anywhere.engine.host import Host
-    from seedvr2_anywhere.engine.hosted_finish import Finish, Inset, write_result
-    from seedvr2_anywhere.engine.wish import Wish
-
     first = next(iter(files.values()))
-    lies = place(SIZE, SHORT_SIDE, media.probe(first).square_size)
+    lies = place(SIZE, short_side, media.probe(first).square_size)
     assert lies
     inset = Inset((lies.full_height, lies.full_width), lies.top, lies.left, (lies.height, lies.width))
     with media.read(source) as reader:
         pairs = clip.alongside(stitched(tuple(files), lambda segment: clip.read_result(files[segment])), reader)
-        write_result(target, pairs, reader, Finish(inset, (1080, 1920), Wish()), Host())
+        write_result(target, pairs, reader, Finish(inset, (short_side, short_side * 16 // 9), Wish()), Host())
 
 
 def write_clip(path: Path, frames: int) -> None:
     """Moving waves under moving grain."""
-    import numpy as np
-    from seedvr2_anywhere import media
-
     width, height = SIZE
     rng = np.random.default_rng(2)
     grain = rng.normal(0, 12, (height, width + frames, 1))
@@ -117,12 +138,33 @@ def write_clip(path: Path, frames: int) -> None:
 
 
 @contextmanager
-def clocked(name: str, segments: int):
+def clocked(name: str, segments: int = 1) -> Iterator[None]:
     """Print what a block took for each segment."""
     wall, processor = time.perf_counter(), time.process_time()
     yield
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    print(f"{name}: {wall / segments:.2f} s a segment, {processor / segments:.2f} s of processor time", flush=True)
+    print(f"{wall / segments:6.2f} s on the clock, {processor / segments:6.2f} s of processors: {name}", flush=True)
+
+
+@contextmanager
+def service_with(result: Path) -> Iterator[str]:
+    """The base address of a service in a process of its own."""
+    command = [sys.executable, __file__, "--serve", str(result)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.communicate()  # the end of its input ends it
+
+
+def serve(result: Path) -> None:
+    """Be an instant service until the input ends."""
+    data, servers = result.read_bytes(), service_module()
+    with servers.running() as service:
+        service.transform = lambda clip, values: data
+        print(service.base, flush=True)
+        sys.stdin.read()
 
 
 def service_module():
@@ -135,7 +177,4 @@ def service_module():
 
 
 if __name__ == "__main__":
-    from environment import reexec_inside  # pyright: ignore[reportMissingImports]
-
-    reexec_inside()
-    raise SystemExit(main(sys.argv[1:]))
+    main()

@@ -26,14 +26,15 @@ from .errors import (
     OutsideLimits,
     Trouble,
 )
-from .schema import MODEL_ID, VIDEO_FIELD
+from .schema import MODEL_ID, MOST_DATA_BYTES, VIDEO_FIELD
 from .token import Token
 
 DEFAULT_BASE = "https://model-api.runcomfy.net/v1"
 BASE_VARIABLE = "RUNCOMFY_MODEL_API_BASE"
 NOBODYS_REQUEST = "seedvr2-anywhere-token-check"
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-MOST_ANSWER_BYTES = 4 << 20
+# an answer of /result may repeat the request, and with it a clip that was sent as a data URI
+MOST_ANSWER_BYTES = (4 << 20) + 2 * MOST_DATA_BYTES
 SUBMIT_PATIENCE = net.Timeouts(connect_s=10, read_s=100, block_s=30)  # the body's own pace is watched per block
 PATIENCE = net.Timeouts(connect_s=10, read_s=20, block_s=20)
 SHORT_PATIENCE = net.Timeouts(connect_s=3, read_s=3, block_s=3)  # for what is only nice to know

@@ -15,7 +15,7 @@ from .. import media
 from .errors import Lost, OutsideLimits
 from .geometry import place
 from .plan import MOST_OVERLAP, Segment
-from .segment_work import MOST_DATA_BYTES
+from .schema import MOST_DATA_BYTES
 
 # from the best down: the first that fits is sent
 QUALITIES = ("near lossless", "high", "good", "small")

@@ -14,6 +14,7 @@ from .errors import OutsideLimits
 MODEL_ID = "community/seedvr2/upscale/video"
 VIDEO_FIELD = "33_video"
 MOST_VIDEO_BYTES = 100_000_000  # recommended limit for a video behind a URL
+MOST_DATA_BYTES = 32 << 20  # of a clip sent as a data URI: what RunComfy's own nodes allow
 SIDE_STEP = 16  # the hosted workflow crops both sides of its result to a multiple of this
 
 Number = int | float

@@ -29,9 +29,8 @@ from .job import Run
 from .journal import CANCELLED, DAY_S, DONE, FAILED, INTENDED, LOST, NOT_SUBMITTED, SUBMITTED, UNKNOWN, Record
 from .money import Spending, expected_usd, refuse_beyond
 from .plan import Segment
-from .schema import MOST_VIDEO_BYTES, complete
+from .schema import MOST_DATA_BYTES, MOST_VIDEO_BYTES, complete
 
-MOST_DATA_BYTES = 32 << 20  # of a clip sent as a data URI: what RunComfy's own nodes allow
 OTHERS_POLL_S = 0.5  # between looks at a request that another run is just sending
 
 

@@ -232,6 +232,13 @@ def test_23_a_timeout_cancels_nothing_and_the_next_run_picks_up(desk):
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
+def test_24_an_answer_that_repeats_a_large_request_is_read(desk):
+    desk.cut = lambda segment: desk.servers.toy_clip(np.zeros((segment.sent_frames, 200, 300, 3), np.uint8))
+    desk.run(frames=100)
+    assert len(desk.service.posts[0]["33_video"]) > 20_000_000
+    assert (desk.posts, desk.states(), desk.told().count("trouble")) == (1, ["done"], 0)
+
+
 @pytest.mark.parametrize("cost", [float("nan"), float("inf"), -1, "0.5", True, None, [1], 1e9])
 def test_24_a_cost_that_is_no_amount_is_not_reported(desk, cost):
     desk.service.cost = cost

@@ -46,9 +46,12 @@ def probe(path: str | Path, allowed: Sequence[str | Path] | None = None) -> Medi
     return _probe_video(found)
 
 
-def count_frames(path: str | Path) -> int:
-    """The exact number of frames a video will show, by reading all of its packets without decoding them."""
-    info = probe(path)
+def count_frames(path: str | Path, info: MediaInfo | None = None) -> int:
+    """The exact number of frames a video will show, by reading all of its packets without decoding them.
+
+    `info` saves probing again.
+    """
+    info = info or probe(path)
     if info.frame_count_exact and info.frame_count is not None:
         return info.frame_count
     with open_container(info.path) as container:

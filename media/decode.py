@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ class _Seen:
     """What one pass over the packets has shown so far."""
 
     following: int | None = None  # tick expected next, in the stream's own count
-    reached: Fraction | None = None  # furthest time any stream came to, in seconds
+    reached: dict[int, int] = field(default_factory=dict)  # furthest tick each stream came to, in its own ticks
     decoded: int | None = None  # end of the last packet in decoding order, in ticks
     delay: int = 0  # most ticks a picture was shown after its decoding time
     longest: int = 0  # ticks between two neighbouring frames
@@ -149,7 +149,9 @@ class FrameDecoder:
         if packet.dts is None and packet.pts is None:
             return
         seen = self._seen
-        seen.reached = max(seen.reached or Fraction(0), _packet_end(packet))
+        stamp = packet.dts if packet.pts is None else packet.pts
+        index, end = packet.stream_index, (stamp or 0) + (packet.duration or 0)
+        seen.reached[index] = max(seen.reached.get(index, 0), end)
         if is_own and packet.dts is not None:
             seen.decoded = self._to_tick(packet.dts + (packet.duration or 0))
             seen.delay = max(seen.delay, self._to_tick((packet.pts or packet.dts) - packet.dts))
@@ -253,10 +255,15 @@ class FrameDecoder:
             if end > self._last and self._lasts_until(end):
                 self._last_length, is_missing = end - self._last, False
         else:
-            others = arrived if self._seen.reached is None else self._seen.reached - self._info.start
+            others = self._reached(stream.container) - self._info.start if self._seen.reached else arrived
             is_missing = expected - max(arrived, others) > MISSING_SECONDS
         if is_missing:
             self._note_loss(arrived, missing, round(missing * self._info.rate), "the file ends early")
+
+    def _reached(self, container: av.container.Container) -> Fraction:
+        """Furthest time any stream came to, in seconds."""
+        streams = container.streams
+        return max(end * (streams[index].time_base or self._base) for index, end in self._seen.reached.items())
 
     def _lasts_until(self, end: int) -> bool:
         """True when the last frame is shown until `end`: all packets were there, or a gap like others follows."""
@@ -307,7 +314,7 @@ def move_packet(packet: av.Packet, continuity: Continuity) -> None:
 
 @contextmanager
 def _opened(path: Path, index: int) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
-    with open_container(path) as container:
+    with open_container(path, to_decode=True) as container:
         streams = [stream for stream in container.streams.video if stream.index == index]
         if not streams:
             raise NoVideo(f"{path.name} no longer has the video stream that was probed. Was the file replaced?")
@@ -315,11 +322,6 @@ def _opened(path: Path, index: int) -> Iterator[tuple[av.container.InputContaine
             yield container, streams[0]
         except av.error.FFmpegError as error:
             raise unreadable(path, error) from error
-
-
-def _packet_end(packet: av.Packet) -> Fraction:
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    return ((stamp or 0) + (packet.duration or 0)) * packet.time_base
 
 
 def _flush_packets(streams: list[av.stream.Stream]) -> Iterator[av.Packet]:

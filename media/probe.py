@@ -75,7 +75,7 @@ _DEFAULT, _ATTACHED = 1, 1 << 10  # FFmpeg's AV_DISPOSITION flags; PyAV's own ty
 
 
 def _probe_video(path: Path) -> MediaInfo:
-    with open_container(path) as container:
+    with open_container(path, to_decode=True) as container:
         stream = video_stream(container, path.name)
         check_size(stream.width, stream.height, path.name)
         refuse_dolby_vision(path, container, stream)

@@ -27,7 +27,7 @@ REORDERED = 16  # the longest reordering of any codec: the last stamps of a samp
 LOOK_FRAMES = 16  # three cycles of pulldown
 # enough when all of them move and are whole: any five frames of pulled-down film hold two that are not
 ENOUGH_FRAMES = 7
-LOOK_COLUMNS = 240  # of the luma are enough to see combing
+LOOK_VALUES = 240 * 576  # of a luma plane, in whole columns, are enough to see combing
 LOOK_THREADS = 2
 PLACES = (Fraction(2, 5), Fraction(3, 4))  # of the duration, besides the beginning
 LONG_ENOUGH = 4  # seconds: in shorter clips the beginning says it all
@@ -153,7 +153,7 @@ def _see(frame: av.VideoFrame, look: Look, run: list[np.ndarray], with_luma: boo
     if not look.runs and frame.pts is not None:
         look.ticks.append(frame.pts)
     look.flagged |= frame.interlaced_frame
-    lines = deinterlace.luma(frame, LOOK_COLUMNS) if with_luma else None
+    lines = deinterlace.luma(frame, max(1, LOOK_VALUES // frame.height)) if with_luma else None
     if lines is not None and (not run or lines.shape == run[0].shape):
         run.append(lines)
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import av.container
@@ -37,6 +37,14 @@ JOINED_BUFFER = 1 << 20  # bytes per read through Python
 MAX_PIXELS = 8192 * 8192
 # given as container_options: PyAV 16 applies plain options to streams too, and crashes on formats that find theirs late
 OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+# how an MP4 or MOV begins: (kind of its first box)
+ISO_BOXES = (b"ftyp", b"moov", b"wide", b"free", b"skip", b"mdat", b"pnot")
+# Opening decodes pictures to learn what reading them tells anyway: a frame of every stream, 20 ms each at 1080p. Frames
+# of MP4 and MOV are left out of that, whose headers hold the rest. Older PyAV frees the wrong options where a damaged
+# file shows more streams later than at first.
+FRAMES_UNSEEN = {"skip_frame": "all"}
+MOST_STREAMS = 64  # options beyond the streams there are do nothing
+HAS_SAFE_STREAM_OPTIONS = tuple(int(part) for part in av.__version__.split(".")[:2]) >= (17, 1)
 LINK = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 TITLE_PART = re.compile(r"^VTS_(\d\d)_([1-9])\.VOB$", re.IGNORECASE)  # part 0 is the menu
 
@@ -102,8 +110,10 @@ def resolve(path: str | Path, allowed: Sequence[str | Path] | None = None) -> Pa
     return found
 
 
-def open_container(path: Path) -> av.container.InputContainer:
+def open_container(path: Path, *, to_decode: bool = False) -> av.container.InputContainer:
     """Open a video file or a DVD's VIDEO_TS folder with PyAV.
+
+    `to_decode`: the caller reads frames, and what only frames tell (a pixel format) need not be known before.
 
     Raises UnreadableFile with the reason libavformat gives.
     """
@@ -114,7 +124,8 @@ def open_container(path: Path) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path.name} is empty (0 bytes). The copy or download may have failed; fetch it again.")
     try:
-        container = av.open(str(path), "r", container_options=OPEN_OPTIONS)
+        container = _open_unseen(path) if to_decode else None
+        container = container or av.open(str(path), "r", container_options=OPEN_OPTIONS)
         if container.format.name in STREAM_FORMATS and any(not _is_known(one) for one in container.streams.audio):
             container.close()
             container = av.open(str(path), "r", container_options=OPEN_OPTIONS | PROGRAM_STREAM_OPTIONS)
@@ -155,6 +166,19 @@ def unreadable(path: Path, error: Exception) -> MediaError:
         f"{path.name} cannot be read as a video: {reason}. It may be incomplete (an MP4 without its index, a stopped"
         " download) or of another kind; fetch it again or repair it with another program."
     )
+
+
+def _open_unseen(path: Path) -> av.container.InputContainer | None:
+    """An MP4 or MOV, opened without decoding anything; None where that cannot be done."""
+    with path.open("rb") as file:
+        is_iso = file.read(8)[4:] in ISO_BOXES
+    if not (is_iso and HAS_SAFE_STREAM_OPTIONS):
+        return None
+    options: list[Any] = [FRAMES_UNSEEN] * MOST_STREAMS
+    try:
+        return av.open(str(path), "r", container_options=OPEN_OPTIONS, stream_options=options)
+    except (av.error.FFmpegError, OSError, ValueError):  # no streams in its header, or no such file after all
+        return None
 
 
 def _open_joined(folder: Path) -> av.container.InputContainer:

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
+from seedvr2_anywhere.media import source
 from seedvr2_anywhere.media.probe import video_stream
 from source_clips import (
     Clip,
@@ -301,6 +302,7 @@ import resource, sys
 sys.path.insert(0, {tests!r})
 import conftest
 from seedvr2_anywhere import media
+from seedvr2_anywhere.media import source
 count = sum(len(frames) for frames, _ in media.read(sys.argv[1]))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -366,3 +368,28 @@ def test_frames_one_by_one_are_the_same_and_the_callers_own(tmp_path, name):
         frames[...] = 0
     again = np.concatenate([batch[0] for batch in media.read(path, frames_per_batch=1)])
     assert np.array_equal(again, together)
+
+
+HDR_TAGS = {"color_primaries": 9, "color_trc": 16, "colorspace": 9, "color_range": 1}
+OPENED = {
+    "late index.mp4": Clip(numbered(40), options={**FAST, "bf": "2"}),
+    "fragments.mp4": Clip(numbered(40), options=FAST, muxer={"movflags": "frag_keyframe+empty_moov"}),
+    "hdr.mov": Clip([[plane.astype(np.uint16) * 4 for plane in planes] for planes in numbered(20)], "yuv420p10le",
+                    codec="libx265", options={**FAST, "x265-params": "log-level=none"}, tags=HDR_TAGS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPENED)
+@pytest.mark.parametrize("has_sound", [False, True])
+def test_a_quick_opening_tells_the_same_as_a_thorough_one(tmp_path, monkeypatch, name, has_sound):
+    path = write_clip(tmp_path / name, OPENED[name])
+    if has_sound:
+        path = path.rename(tmp_path / f"silent_{name}")
+        subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), "-f", "lavfi", "-i", "sine=440:d=2", "-c:v", "copy",
+                        str(tmp_path / name)], check=True)  # fmt: skip
+    quick = media.probe(tmp_path / name), *read_all(media.read(tmp_path / name))
+    monkeypatch.setattr(source, "HAS_SAFE_STREAM_OPTIONS", False)
+    thorough = media.probe(tmp_path / name), *read_all(media.read(tmp_path / name))
+    assert quick[0] == thorough[0] and len(quick[0].audio) == has_sound
+    for found, expected in zip(quick[1:], thorough[1:], strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -3,50 +3,49 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
-const COMPARE = 'SeedVR2Anywhere.Compare'
-const part = (name) => import(`./parts/${name}.mjs`)
-
+const [UPSCALE, COMPARE] = ['SeedVR2Anywhere.Upscale', 'SeedVR2Anywhere.Compare']
+const parts = {} // promises of what was fetched; one for each, so that events are heard in their order
 let wasAsked = false // about runs that were going when the page was opened
-let hasPanels = false
-let hasComparisons = false
+let hasUpscale = false
 
-async function showRun(event) {
-  hasPanels = true
-  const { show } = await part('run_panel')
-  show(event.detail)
-}
+const part = (name) => parts[name] ??= import(`./parts/${name}.mjs`)
+const panels = () => part('run_panel')
 
-/** A page opened while something runs asks once how far it is. */
-async function noticeRunning(event) {
-  if (wasAsked || event.detail === null) return
-  wasAsked = true
-  if (!event.detail.exec_info?.queue_remaining) return
-  await catchUp()
-}
+const LISTENERS = {
+  'seedvr2.run': async ({ detail }) => { (await panels()).show(detail) },
+  reconnected: async () => { if (parts.run_panel) (await panels()).catchUp() },
+  execution_cached: async ({ detail }) => { if (hasUpscale && detail.nodes.length) (await panels()).showReused(detail) },
 
-async function catchUp() {
-  hasPanels = true
-  const { catchUp: ask } = await part('run_panel')
-  await ask()
+  /** A page opened while something runs asks once how far it is. */
+  async status({ detail }) {
+    if (wasAsked || detail === null) return
+    wasAsked = true
+    if (detail.exec_info?.queue_remaining) (await panels()).catchUp()
+  },
+
+  async execution_error({ detail }) {
+    if (detail?.exception_message?.includes('No RunComfy token')) (await part('open')).askForToken()
+  },
+
+  async executed({ detail }) {
+    const content = detail.output?.seedvr2_compare?.[0]
+    if (content) (await part('compare')).show(detail.node, content)
+  },
 }
 
 // at once, not in setup(): the server's first word about its queue comes before that
-api.addEventListener('seedvr2.run', showRun)
-api.addEventListener('status', noticeRunning)
-api.addEventListener('reconnected', () => hasPanels && catchUp())
-api.addEventListener('execution_error', noticeMissingToken)
-api.addEventListener('executed', showComparison)
+for (const [event, listener] of Object.entries(LISTENERS)) api.addEventListener(event, listener)
 
-async function noticeMissingToken({ detail }) {
-  if (detail?.exception_message?.includes('No RunComfy token')) (await part('open')).askForToken()
-}
-
-async function showComparison({ detail }) {
-  const content = detail.output?.seedvr2_compare?.[0]
-  if (!content) return
-  hasComparisons = true
-  const { show } = await part('compare')
-  show(detail.node, content)
+/** Nodes 2.0 hides advanced widgets, so a node must not be given their height; what it shows makes room for itself. */
+function fitHeight(node) {
+  const whole = node.computeSize
+  node.computeSize = (...given) => {
+    const size = whole.apply(node, given)
+    const hidden = LiteGraph.vueNodesMode ? node.widgets.filter((one) => one.options?.advanced).length : 0
+    size[1] -= hidden * LiteGraph.NODE_WIDGET_HEIGHT
+    return size
+  }
+  node.setSize([node.size[0], node.computeSize()[1]])
 }
 
 /** A row of the settings section; what is in it is asked for when it is shown. */
@@ -84,11 +83,12 @@ app.registerExtension({
   },
 
   async nodeCreated(node) {
+    if (node.comfyClass.startsWith('SeedVR2Anywhere.')) fitHeight(node)
+    hasUpscale ||= node.comfyClass === UPSCALE
     if (node.comfyClass === COMPARE) (await part('compare')).attach(node)
   },
 
   async afterConfigureGraph() {
-    if (hasPanels) (await part('run_panel')).restore()
-    if (hasComparisons) (await part('compare')).restore()
+    for (const name of ['run_panel', 'compare']) (await parts[name])?.restore()
   },
 })

@@ -6,7 +6,7 @@ What is paid is in the journal before it is sent and kept until it is fetched, s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -164,7 +164,7 @@ class HostedRun:
                 path = job.result_path
                 lines = [REUSED] if path else [f"Translated: {note}." for note in translated]
                 if path is None:
-                    with _noted(job):
+                    with _noted(job, lambda: self.told.status.cost_usd):
                         made, path = self._make(task, job)
                     lines += made
             RESULTS.add(path)
@@ -310,16 +310,23 @@ class HostedRun:
 
 
 @contextmanager
-def _noted(job: Job) -> Iterator[None]:
-    """The manifest says how the run ended."""
+def _noted(job: Job, cost_usd: Callable[[], float | None]) -> Iterator[None]:
+    """The manifest says how the run ended, and what it and earlier ones cost as far as RunComfy reported it."""
+    earlier = job.facts.cost_usd
+
+    def note(**facts: object) -> None:
+        reported = [one for one in (earlier, cost_usd()) if one is not None]
+        job.note(cost_usd=sum(reported) if reported else None, **facts)
+
     try:
         yield
     except (Interrupted, comfy_host.Interrupted):
-        job.note(state=STOPPED)
+        note(state=STOPPED)
         raise
     except Exception as error:
-        job.note(state=FAILED, error=str(error))
+        note(state=FAILED, error=str(error))
         raise
+    note()
 
 
 def _short_side(order: Order) -> int:

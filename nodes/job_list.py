@@ -42,7 +42,7 @@ def shown_of(entry: JobEntry) -> dict:
         "error": facts.error,
         "updated": facts.updated,
         "bytes": entry.bytes,
-        "cost_usd": told.get("cost_usd"),
+        "cost_usd": told.get("cost_usd") if entry.is_running else facts.cost_usd,
         "prompt": told.get("prompt"),
         "can_continue": facts.prompt is not None,
         "has_result": entry.result is not None,

@@ -15,6 +15,7 @@ from ..engine.choice import Chosen, Place, choose, to_fetch
 from ..engine.images import check_images, restore_images
 from ..engine.network import Network, load_network, outline_of
 from ..engine.outlook import Outlook, foresee, middle_of, plan_line
+from ..engine.placement import Part
 from ..engine.speed import Speeds, probe
 from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
 from . import comfy_host
@@ -30,7 +31,10 @@ REUSED = "Reused, nothing computed or paid."
 HDR_NOTE = "The source is HDR: a result from RunComfy is SDR."  # here it is kept
 KEPT_HDR = "HDR kept: the source's light with the restored detail."
 # stages, as the page shows them
-CHOOSING, DOWNLOADING, LOADING, RESTORING = "Choosing the model", "Downloading the model", "Loading {}", "Restoring"
+CHOOSING, DOWNLOADING, LOADING, READING = (
+    "Choosing the model", "Downloading the model", "Loading {}", "Reading the clip",
+)  # fmt: skip
+WORKING: dict[Part, str] = {"encoder": "Encoding", "transformer": "Restoring", "decoder": "Decoding"}
 
 
 class LocalRun:
@@ -87,7 +91,6 @@ class LocalRun:
             if self.run == ESTIMATE:
                 return self._estimated(notes)
             network = self._network(chosen, outlook)
-            self.told.update(stage=RESTORING)
             host = comfy_host.engine_host(self.node, lambda frames: None, self.told, self.machine)
             done = restore_images(images, self.wish, network, host)
             made = f"{len(done):,} image{'s' if len(done) != 1 else ''} restored."
@@ -159,10 +162,13 @@ class LocalRun:
         files, dtype = (chosen.dit, chosen.vae, chosen.text), outlook.plan.semantic.dtype
         key = (files, chosen.dit.stat().st_mtime, self.device, dtype)
         load = partial(load_network, *files, dtype=dtype)
-        return LOADED.get(key, self.device, lambda managed: load(placement=managed))
+        return LOADED.get(key, self.device, lambda managed: load(placement=managed), self._working)
+
+    def _working(self, part: Part) -> None:
+        self.told.update(stage=WORKING[part])
 
     def _upscale(self, source: Source, network: Network) -> Upscaled:
-        self.told.update(stage=RESTORING)
+        self.told.update(stage=READING)
         host = comfy_host.engine_host(self.node, self._keep, self.told, self.machine)
         terms = Terms(comfy_host.running_prompt())
         return upscale(source, self.wish, network, self.jobs, host=host, terms=terms)

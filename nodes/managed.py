@@ -28,6 +28,7 @@ class Managed:
         self._patchers: dict[str, object] = {}
         self._working: Mapping[Part, int] = {}
         self._used: Part | None = None
+        self.told: Callable[[Part], None] = lambda part: None  # hears which part computes next
 
     def operations(self, dtype: torch.dtype, is_quantized: bool) -> Operations | None:
         """ComfyUI's, which cast, stream and dequantise; but on the processor our own layers are twice as fast."""
@@ -48,6 +49,7 @@ class Managed:
         """Have the part's weights loaded; other models leave as far as its working memory asks for it."""
         if part != self._used:
             patcher = self._patchers["transformer" if part == "transformer" else "VAE"]
+            self.told(part)
             comfy_host.load([patcher], self._working.get(part, 0))
             self._used = part
 
@@ -65,12 +67,23 @@ class LoadedNetwork:
         self._network: Network | None = None
         self._managed: Managed | None = None
 
-    def get(self, key: object, device: torch.device, load: Callable[[Managed], Network]) -> Network:
-        """The network known by `key`, loaded where there is none; another one is forgotten first."""
+    def get(
+        self,
+        key: object,
+        device: torch.device,
+        load: Callable[[Managed], Network],
+        told: Callable[[Part], None] = lambda part: None,
+    ) -> Network:
+        """The network known by `key`, loaded where there is none; another one is forgotten first.
+
+        `told` hears which part computes next.
+        """
         if self._network is None or self._key != key:
             self.forget()
             managed = Managed(device, lambda: self._forget_soon(key))
             self._network, self._key, self._managed = load(managed), key, managed
+        assert self._managed is not None
+        self._managed.told = told
         return self._network
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""All checks, in one command: lint, format, types, tests, and the media tests once more on the oldest PyAV.
+"""All checks, in one command: lint, format, types, tests, the media tests on the oldest PyAV, the newest frontend.
 
 python3 tools/check.py            everything
 python3 tools/check.py lint types only the named steps
@@ -33,6 +33,15 @@ STEPS: dict[str, list[str]] = {
     "types": [f"{BIN}/basedpyright", "--level", "error"],
     "media on PyAV 16.0.1": [f"{OLD_PYAV}/bin/python", *PYTEST, "tests/media"],
     "tests": [f"{BIN}/python", *PYTEST, "tests"],
+    "page on the newest frontend": [
+        "/usr/bin/env",
+        "SEEDVR2_FRONTEND=newest",
+        f"{BIN}/python",
+        *PYTEST,
+        "tests/browser/test_page.py",
+        "tests/browser/test_live_run.py::test_a_run_shows_its_plan_and_its_end_and_saves_nothing_of_it",
+        "tests/browser/test_settings.py::test_a_token_is_set_replaced_and_cleared_and_never_shown",
+    ],
 }
 
 

@@ -27,6 +27,10 @@ BROWSER = {"chromium": ("chromium", "fonts-dejavu-core")}  # for the tests of th
 OLD_PYAV = ENV / "pyav16"  # a second, small environment: media/ must also work on the oldest PyAV ComfyUI allows
 OLD_PYAV_REQUIREMENTS = ["av==16.0.1", "numpy", "pillow", "requests", "pytest==9.0.2", "pytest-timeout==2.4.0"]
 
+# ComfyUI 0.30.0 brings frontend 1.47.12; people who update get this one, so the page is tested on it, too
+NEWEST_FRONTEND_VERSION = "1.58.1"  # raise it when a newer one is on PyPI
+NEWEST_FRONTEND = ENV / f"frontend-{NEWEST_FRONTEND_VERSION}" / "comfyui_frontend_package" / "static"
+
 LINTER = ENV / "npm"  # for js/; its Node.js comes with basedpyright
 LINTER_PACKAGES = ["eslint@9.39.1", "@eslint/js@9.39.1", "globals@16.5.0"]
 
@@ -42,6 +46,7 @@ def prepare() -> Path:
     _step("ComfyUI 0.30.0", COMFYUI / "main.py", _fetch_comfyui)
     _step("packages", ENV / f"packages-{_fingerprint()}", _install_packages)
     _step("PyAV 16.0.1 environment", OLD_PYAV / "ready", _make_old_pyav)
+    _step("newest frontend", NEWEST_FRONTEND / "index.html", _fetch_newest_frontend)
     _step("JavaScript linter", LINTER / "node_modules" / "eslint", _install_linter)
     _link_pack()
     _install_programs(PROGRAMS, must_be=True)
@@ -111,6 +116,11 @@ def _make_old_pyav() -> None:
     _run(VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", OLD_PYAV / "bin" / "python",
          *OLD_PYAV_REQUIREMENTS)  # fmt: skip
     (OLD_PYAV / "ready").touch()
+
+
+def _fetch_newest_frontend() -> None:
+    _run(VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", VENV / "bin" / "python", "--no-deps",
+         "--target", NEWEST_FRONTEND.parent.parent, f"comfyui-frontend-package=={NEWEST_FRONTEND_VERSION}")  # fmt: skip
 
 
 def _install_linter() -> None:

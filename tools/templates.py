@@ -158,7 +158,10 @@ def name_models(folder: Path) -> None:
 
 def for_scripts(prompt: dict) -> dict:
     """The API form without what only the page uses, sources first."""
-    return {
-        number: {**prompt[number], "inputs": {k: v for k, v in prompt[number]["inputs"].items() if k not in PAGE_ONLY}}
-        for number in sorted(prompt, key=lambda number: (int(number) not in (LOAD, UPSCALE, COMBINE), int(number)))
-    }
+
+    def essential(node: dict) -> dict:
+        inputs = {name: value for name, value in node["inputs"].items() if name not in PAGE_ONLY}
+        return {**node, "inputs": inputs, "_meta": {"title": node["_meta"]["title"]}}
+
+    ordered = sorted(prompt, key=lambda number: (int(number) not in (LOAD, UPSCALE, COMBINE), int(number)))
+    return {number: essential(prompt[number]) for number in ordered}

@@ -103,13 +103,11 @@ export class DividedView {
     const pen = sheet.getContext('2d')
     const at = Math.round(this.at * width)
     pen.drawImage(this.sides.after.firstChild, 0, 0, width, height)
-    pen.rect(0, 0, at, height)
-    pen.save()
-    pen.clip()
-    pen.drawImage(this.sides.before.firstChild, 0, 0, width, height)
-    pen.restore()
     pen.fillStyle = 'white'
     pen.fillRect(at - 1, 0, 2, height)
+    pen.rect(0, 0, at - 1, height)
+    pen.clip()
+    pen.drawImage(this.sides.before.firstChild, 0, 0, width, height)
     return new Promise((resolve) => sheet.toBlob(resolve))
   }
 }

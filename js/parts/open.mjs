@@ -3,12 +3,10 @@
 import { app } from '../../../scripts/app.js'
 import { button, say } from './dom.mjs'
 
-const SECTION = 'SeedVR2 Anywhere'
-
 /** ComfyUI's settings, at this pack's section. */
 export async function openSettings() {
   await app.extensionManager.command.execute('Comfy.ShowSettingsDialog')
-  const entry = await appearing(`[data-nav-id$="${SECTION}"]`)
+  const entry = await appearing('[data-nav-id$="SeedVR2 Anywhere"]')
   entry?.click()
 }
 

@@ -9,6 +9,7 @@ import { get } from './server.mjs'
 const UPSCALE = 'SeedVR2Anywhere.Upscale'
 const NO_TOKEN = 'No RunComfy token'
 const LOST = 'The server was restarted. Press Run: what is finished is kept.'
+const BLANK = { state: 'done', plan: '', frames: 0, expected: null, cost_usd: null, seconds_left: null, segments: [], text: '' }
 const STATES = { running: 'Running', done: 'Done', stopped: 'Stopped', failed: 'Failed' }
 
 const statuses = new Map() // key → newest status; nodes come and go, for instance with the workflow shown
@@ -18,7 +19,6 @@ const keyOf = ({ workflow, node }) => `${workflow ?? ''}/${node}`
 
 /** Show what the server said of a run on its node, if that is part of the graph on the page. */
 export function show(status) {
-  statuses.delete(keyOf(status))
   statuses.set(keyOf(status), status)
   const node = nodeOf(status)
   if (!node) return
@@ -28,12 +28,24 @@ export function show(status) {
 
 /** Ask the server once about all recent runs: after a reload, a lost connection or a restart. */
 export async function catchUp() {
+  const before = new Map(statuses)
   const told = await get('/seedvr2/runs')
+  const isOld = (key) => statuses.get(key) !== before.get(key) // something newer was heard while this was on its way
   const known = new Set(told.map(keyOf))
-  for (const [key, status] of statuses) {
-    if (status.state === 'running' && !known.has(key)) show({ ...status, state: 'stopped', text: say(LOST) })
+  for (const [key, status] of before) {
+    if (status.state === 'running' && !known.has(key) && !isOld(key)) show({ ...status, state: 'stopped', text: say(LOST) })
   }
-  for (const status of told) if (status.state === 'running' || statuses.has(keyOf(status))) show(status)
+  for (const status of told) if (!isOld(keyOf(status)) && (status.state === 'running' || before.has(keyOf(status)))) show(status)
+}
+
+/** A run left nodes out because nothing changed for them: their panels say so. */
+export async function showReused({ prompt_id: prompt, nodes }) {
+  const { workflow_id: workflow } = await get(`/jobs/${prompt}`)
+  for (const one of nodes.map((node) => ({ workflow, node })).filter(nodeOf)) {
+    // a graph that was never saved has an id here and none in what the server tells
+    const known = statuses.get(keyOf(one)) ?? statuses.get(keyOf({ node: one.node }))
+    show({ ...(known ?? { ...BLANK, ...one }), reused: true })
+  }
 }
 
 /** Put the panels back on nodes that were made anew, as when another workflow is shown. */
@@ -71,7 +83,8 @@ class Panel {
 
   show(status) {
     const shot = status.shot ? say('shot {n}', { n: number(status.shot) }) : ''
-    const stage = status.state === 'running' ? [say(status.stage), shot].filter(Boolean).join(' · ') : ''
+    const reused = status.reused ? say('Reused, nothing computed or paid.') : ''
+    const stage = status.state === 'running' ? [say(status.stage), shot].filter(Boolean).join(' · ') : reused
     this.head.replaceChildren(el('span', { className: `state ${status.state}`, textContent: say(STATES[status.state]) }), stage)
     this.plan.textContent = status.plan
     this.showFrames(status)
@@ -84,12 +97,12 @@ class Panel {
   showFrames({ state, frames, expected, frames_per_second: rate, seconds_left: left, cost_usd: cost }) {
     const isKnown = Boolean(expected)
     this.bar.hidden = state !== 'running' && !frames
-    if (isKnown) this.bar.value = Math.min(1, frames / expected)
-    else this.bar.removeAttribute('value')
+    if (isKnown && (frames || state !== 'running')) this.bar.value = Math.min(1, frames / expected)
+    else this.bar.removeAttribute('value') // moves by itself
     const done = { done: number(frames), all: isKnown ? number(expected) : '' }
     const count = say(isKnown ? '{done} of {all} frames' : '{done} frames', done)
     this.bar.setAttribute('aria-label', count)
-    const facts = [count]
+    const facts = frames || state === 'running' ? [count] : []
     if (rate && state === 'running') facts.push(say('{n} fps', { n: number(rate, { maximumSignificantDigits: 3 }) }))
     if (left !== null && state === 'running') facts.push(say('{time} left', { time: duration(left) }))
     if (cost !== null) facts.push(say('{cost} so far', { cost: dollars(cost) }))

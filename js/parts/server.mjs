@@ -3,12 +3,8 @@
 import { api } from '../../../scripts/api.js'
 
 async function call(method, path, body) {
-  const options = { method }
-  if (body !== undefined) {
-    options.body = JSON.stringify(body)
-    options.headers = { 'Content-Type': 'application/json' }
-  }
-  const answer = await api.fetchApi(path, options)
+  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }
+  const answer = await api.fetchApi(path, { method, ...sent })
   const content = await answer.json().catch(() => null)
   if (answer.ok) return content
   const said = content?.error?.message ?? content?.error ?? content?.message

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 
 import pytest
+from playwright.sync_api import expect
 from seedvr2_anywhere.tests.browser.graphs import clip_into
-from seedvr2_anywhere.tools import comfyui, frontend
+from seedvr2_anywhere.tools import comfyui, demo_cloud, frontend
+from seedvr2_anywhere.tools.environment import NEWEST_FRONTEND
 
+FRONTEND = "SEEDVR2_FRONTEND"  # "newest": not the frontend that this ComfyUI brings but the newest published one
+TOKEN_VARIABLE = "RUNCOMFY_API_TOKEN"
 MUST_RUN = "SEEDVR2_BROWSER_TESTS"  # set in CI: a missing browser is then a failure, not a reason to skip
+
+expect.set_options(timeout=30_000)  # a limit for hangs: a machine that does much else needs seconds for a click
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +27,25 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def server(browser, tmp_path_factory):
-    """ComfyUI on the CPU with this pack alone, stopped at the end."""
+def frontend_options():
+    """Options of ComfyUI that choose its page."""
+    return ["--front-end-root", str(NEWEST_FRONTEND)] if os.environ.get(FRONTEND) == "newest" else []
+
+
+@pytest.fixture(scope="session")
+def played():
+    """RunComfy played on this machine, and the variables that lead a ComfyUI to it with a token that it knows."""
+    with demo_cloud.played() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def server(browser, tmp_path_factory, frontend_options, played):
+    """ComfyUI on the CPU with this pack alone, which knows where RunComfy is but has no token; stopped at the end."""
     base = tmp_path_factory.mktemp("comfyui")
     clip_into(base)
-    with comfyui.running(base, threads=1) as found:
+    variables = {name: value for name, value in played[1].items() if name != TOKEN_VARIABLE}
+    with comfyui.running(base, *frontend_options, threads=1, variables=variables) as found:
         yield found
 
 

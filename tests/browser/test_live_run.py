@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .graphs import TIME_MS, UPSCALE, load, main_job, press_run
+from .graphs import COMBINE, TIME_MS, UPSCALE, load, main_job, press_run
 
 PANEL = ".run"
 TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', status)"
@@ -36,6 +36,41 @@ def test_a_run_shows_its_plan_and_its_end_and_saves_nothing_of_it(editor):
     assert [one["widgets_values"] for one in editor.workflow()["nodes"]] == [
         one["widgets_values"] for one in saved["nodes"]
     ]
+
+
+def test_a_run_that_comfyui_had_in_store_says_so(editor):
+    load(editor, main_job(seed=5 + len(editor.renderer)))
+    press_run(editor)
+    panel = editor.page.locator(PANEL)
+    expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
+    expect(panel).not_to_contain_text("Reused")
+    editor.set_widget(COMBINE, "filename_prefix", "again")  # so that something is left to do
+    press_run(editor)
+    expect(panel).to_contain_text("Reused, nothing computed or paid.", timeout=TIME_MS)
+    expect(panel).to_contain_text("24 of 24 frames")
+    editor.page.evaluate("() => app.rootGraph.clear()")
+    load(editor, main_job(seed=5 + len(editor.renderer)))
+    expect(editor.page.locator(PANEL)).to_have_count(0)
+    press_run(editor)
+    expect(editor.page.locator(PANEL)).to_contain_text("Reused, nothing computed or paid.", timeout=TIME_MS)
+
+
+@pytest.mark.parametrize("frames, value", [(0, None), (30, "0.1")])
+def test_until_frames_are_finished_the_stage_is_told_and_the_bar_moves_by_itself(canvas, frames, value):
+    load(canvas, main_job())
+    canvas.page.evaluate(TELL, HOSTED | {"stage": "Encoding", "frames": frames, "shot": 1})
+    expect(canvas.page.locator(PANEL)).to_contain_text("Encoding · shot 1")
+    bar = canvas.page.locator(PANEL).get_by_role("progressbar")
+    expect(bar).to_be_visible()
+    assert bar.get_attribute("value") == value
+
+
+def test_a_run_that_fails_before_its_panel_is_loaded_ends_as_failed(canvas):
+    load(canvas, main_job())
+    canvas.page.evaluate(f"all => all.forEach({TELL})", [HOSTED, HOSTED | {"state": "failed", "text": "No."}])
+    expect(canvas.page.locator(f"{PANEL} .state.failed")).to_be_visible()
+    canvas.settle()
+    expect(canvas.page.locator(f"{PANEL} .state.failed")).to_be_visible()
 
 
 def test_hosted_segments_time_and_cost_are_shown_and_go_with_the_node(editor):

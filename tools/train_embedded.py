@@ -2,8 +2,8 @@
 
     python3 tools/train_embedded.py [--out models/embedded.safetensors] [--cache .work/embedded] [--quick]
 
-Two processes with one thread each. Fixed seeds. Every stage's result is kept in the cache, so that a stopped run goes
-on with the next stage. Needs Debian's `apt-get` and `dpkg` for one package of photos.
+One thread, fixed seeds, about two hours. Every stage's result is kept in the cache, so that a stopped run goes on
+with the next stage. Needs Debian's `apt-get` and `dpkg` for one package of photos.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pack  # noqa: E402
 
 pack.load()
 
-import torch  # noqa: E402
 from embedded import stages  # noqa: E402
-from embedded.clips import open_library  # noqa: E402
 from embedded.export import export  # noqa: E402
+from embedded.latents import LatentStage  # noqa: E402
+from embedded.train import Stage  # noqa: E402
 
 QUICK_STEPS = 2
 
@@ -31,13 +31,15 @@ QUICK_STEPS = 2
 def main() -> None:
     """Run all stages and write the file."""
     options = parse()
-    table = [replace(stage, steps=QUICK_STEPS) for stage in stages.STAGES] if options.quick else stages.STAGES
-    open_library(options.cache, "training")  # decoded here, once, not by two processes at a time
-    torch.multiprocessing.start_processes(  # pyright: ignore
-        stages.work, (options.cache, tuple(table)), nprocs=stages.PROCESSES, start_method="spawn"
-    )
-    size = export(stages.finished(options.cache, table[-1]), options.out)
+    table = [quick(stage) for stage in stages.STAGES] if options.quick else stages.STAGES
+    size = export(stages.work(options.cache, table), options.out)
     print(f"{options.out}: {size / 1e6:.2f} MB")
+
+
+def quick(stage: Stage | LatentStage) -> Stage | LatentStage:
+    """The stage cut down to see that it runs."""
+    few = {"clips": QUICK_STEPS} if isinstance(stage, LatentStage) else {}
+    return replace(stage, steps=QUICK_STEPS, **few)
 
 
 def parse() -> argparse.Namespace:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from seedvr2_anywhere.models import load_dit, load_vae
 from seedvr2_anywhere.models.sampler import NOISE_TIMESTEP, condition_for
-from seedvr2_anywhere.tools.embedded import clips, dit_start, stages, train, vae_start
+from seedvr2_anywhere.tools.embedded import clips, dit_start, latents, stages, train, vae_start
 from seedvr2_anywhere.tools.embedded.degrade import Harm, degrade, draw_harm, shrink
+from seedvr2_anywhere.tools.embedded.muon import Muon, orthogonal
 from seedvr2_anywhere.tools.embedded.vae_plain import PlainVAE
 
 
@@ -56,10 +57,43 @@ def test_the_transformer_starts_by_answering_the_condition(state):
 
 @pytest.mark.parametrize("restores, name", [(True, "restored"), (False, "rebuilt")])
 def test_steps_lower_the_loss_on_their_own_clip(state, video, one_thread, restores, name):
-    trainer = train.Trainer(state, replace(stages.STAGES[-1], rate=2e-5, restores=restores), 0, 1)
+    trainer = train.Trainer(state, replace(stages.STAGES[-1], rate=2e-5, restores=restores))
     clean, harmed = video[:1, :, :5, :32, :32], degrade(video[0, :, :5, :32, :32], Harm(2, noise=0.02))[None]
     losses = [trainer.step(train.WARM_UP + number, clean, harmed)[name] for number in range(5)]
     assert min(losses[1:]) < losses[0]
+
+
+@pytest.mark.parametrize("rows, columns, length", [(8, 30, 1), (30, 8, (30 / 8) ** 0.5), (12, 12, 1)])
+def test_a_step_has_the_same_length_in_every_direction(rows, columns, length):
+    values = torch.linalg.svdvals(orthogonal(torch.randn(rows, columns) * 1e-3))
+    assert (values - length).abs().max() < 0.01 * length
+
+
+def test_matrices_find_the_least_square_solution():
+    given, wanted = torch.randn(40, 6), torch.randn(40, 3)
+    best = torch.linalg.lstsq(given, wanted).solution.T
+    found = torch.zeros(3, 6, requires_grad=True)
+    optimizer = Muon([{"params": [found]}], 0.1)
+    for number in range(400):
+        optimizer.param_groups[0]["lr"] = 0.1 * 0.98**number
+        found.grad = None
+        (given @ found.T - wanted).square().mean().backward()
+        optimizer.step()
+    assert (found - best).abs().max() < 0.02
+
+
+def test_the_transformer_learns_from_stored_latents(state, one_thread):
+    clean = torch.randn(16, 2, 6, 6)
+    given = 0.5 * clean + 0.3
+    text, stage = state["positive_conditioning"], latents.LatentStage("latents", 60, 3e-3, 1, 1, 5, (48,), 9)
+    own = latents.learn(
+        stage, dict(dit_start.of(state)), text, [(clean.half(), given.half())], torch.ones(1, 16, 1, 1, 1),
+        np.random.default_rng(1), lambda text: None,
+    )  # fmt: skip
+    noise = torch.randn(1, 16, 2, 6, 6)
+    with torch.no_grad():
+        answer = noise - load_dit(own)(noise, condition_for(given[None]), text, NOISE_TIMESTEP)
+    assert (answer[0] - clean).square().mean() < 0.7 * (given - clean).square().mean()
 
 
 @pytest.mark.parametrize("harm", [Harm(2), Harm(3, "area", blur=0.5), Harm(4, noise=0.03, crf=28), Harm(2, jpeg=50)])

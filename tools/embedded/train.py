@@ -1,8 +1,7 @@
 """Training of the embedded model: VAE and transformer together, on pairs of clean and degraded clips.
 
 The coarse levels learn first, on the linear code of the pixels that the start puts in front of them, because that is
-cheap: nothing is computed at full size. Two processes with a thread each share every batch, since two threads of one
-process wait for each other on a busy machine.
+cheap: nothing is computed at full size.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from seedvr2_anywhere.engine.padding import BLACK, FEWEST_MIRRORED, mirror_indices
 from seedvr2_anywhere.models.dit_loader import load_dit
@@ -24,19 +22,20 @@ from torch import Tensor
 from . import dit_start, vae_start
 from .clips import Library, Sampler
 from .degrade import degrade, draw_harm
+from .muon import Muon
 from .vae_plain import PlainVAE
 
 FACTORS = (2, 2, 3, 4)  # of the degradation, each as often as it stands here
-BORDERED_SHARE = 0.2  # clips with the engine's border below
-TRUNK_RATE, TRANSFORMER_RATE = 0.15, 2.5  # learning rates against those of the residual branches
-LEAST_RATE, WARM_UP = 1e-5, 60
-BETAS = (0.9, 0.995)
+BORDERED_SHARE = 0.15  # clips with the engine's border below
+TRUNK_RATE = 0.5  # against the rate of the residual branches and the transformer
+VECTOR_RATE, BETAS = 2e-4, (0.9, 0.995)  # Adam's, for biases and norms
+LEAST_RATE, WARM_UP = 0.03, 40  # share of the full rate at the end; steps
 MOST_GROWTH, FOLLOWING = 1.5, 0.05  # a tensor's gradient against what it usually is, and how fast that follows
 LONGEST_MEMORY = 0.995  # of the averaged weights
 LARGEST_LATENT = 4.0
 TRANSFER_SIGMA, TRANSFER_RADIUS = 6.5, 16  # luma coarser than this comes from the source in the end
 TRANSFORMER = "transformer."
-SHARES = {"rebuilt": 0.5, "restored": 0.75, "as decoded": 0.25, "latent": 0.05, "large": 1e-3}  # of the losses
+SHARES = {"rebuilt": 0.5, "restored": 0.75, "as decoded": 0.25, "latent": 0.05, "large": 5e-4}  # of the losses
 
 State = dict[str, Tensor]
 
@@ -47,20 +46,19 @@ class Stage:
 
     name: str
     steps: int
-    rate: float
+    rate: float  # of the matrices
     seed: int
     level: int
-    batches: tuple[tuple[int, int, int], ...]  # frames, clips and side of a process's batch, in turn
-    silent: tuple[str, ...]  # layers left out: they change nothing yet
+    batches: tuple[tuple[int, int, int], ...]  # frames, clips and side of a batch, in turn
     frozen: tuple[str, ...]  # layers that stay as they start
     restores: bool = True  # else the VAE learns alone
 
 
 class Trainer:
-    """Weights, their average over time, and the optimiser, for one stage."""
+    """Weights, their average over time, and the optimisers, for one stage."""
 
-    def __init__(self, state: Mapping[str, Tensor], stage: Stage, rank: int, world: int) -> None:
-        self.stage, self._rank, self._world = stage, rank, world
+    def __init__(self, state: Mapping[str, Tensor], stage: Stage) -> None:
+        self.stage = stage
         self._fixed = dict(state)
         self.text = state["positive_conditioning"]
         self.first = vae_start.code_of(state)
@@ -69,19 +67,23 @@ class Trainer:
         self._learned = self._open()
         self._average = {key: tensor.detach().clone() for key, tensor in self._learned.items()}
         self._usual = dict.fromkeys(self._learned, 0.0)
-        self._optimizer = torch.optim.Adam(self._groups(), lr=stage.rate, betas=BETAS)
+        vectors = [tensor for tensor in self._learned.values() if tensor.dim() < 2]
+        self._matrices = Muon(self._groups(), stage.rate)
+        self._vectors = torch.optim.Adam(vectors, lr=VECTOR_RATE, betas=BETAS)
 
     def step(self, number: int, clean: Tensor, harmed: Tensor) -> dict[str, float]:
         """One update from clips [N,3,T,S,S]; returns the losses."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["share"] * self._rate(number)
+        for group in self._matrices.param_groups:
+            group["lr"] = group["share"] * self.stage.rate * self._wave(number)
+        self._vectors.param_groups[0]["lr"] = VECTOR_RATE * self._wave(number)
         losses = self._restore(clean, harmed) if self.stage.restores else self._rebuild(clean)
-        self._optimizer.zero_grad()
-        torch.stack([SHARES.get(name, 1.0) * value for name, value in losses.items()]).sum().backward()
-        self._share_gradients()
+        for tensor in self._learned.values():
+            tensor.grad = None
+        torch.stack([SHARES[name] * value for name, value in losses.items()]).sum().backward()
         self._tame()
-        self._optimizer.step()
-        self._follow(number)
+        self._matrices.step()
+        self._vectors.step()
+        follow(self._average, self._learned, min(LONGEST_MEMORY, (number + 1) / (number + 6)))
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _rebuild(self, clean: Tensor) -> dict[str, Tensor]:
@@ -120,7 +122,7 @@ class Trainer:
         return vae_start.unpacked(shown[:, : vae_start.CODE], self.first) if self.stage.level else colours(shown)
 
     def _plain(self) -> PlainVAE:
-        return PlainVAE(self.vae, vae_start.CONFIG, self.stage.silent)
+        return PlainVAE(self.vae, vae_start.CONFIG)
 
     def averaged(self) -> State:
         """All tensors of the model, the learned ones averaged."""
@@ -129,66 +131,58 @@ class Trainer:
 
     def _open(self) -> dict[str, Tensor]:
         """The tensors that learn."""
-        closed = (*self.stage.frozen, *self.stage.silent)
-        for key, tensor in self.vae.items():
-            if not key.startswith(tuple(f"{stem}." for stem in closed)) or _is_straight_inside(key, self.stage.silent):
-                tensor.requires_grad_(True)
-        own = {key: tensor for key, tensor in self.vae.items() if tensor.requires_grad}
-        return own | {f"{TRANSFORMER}{key}": p.requires_grad_(True) for key, p in self.transformer.named_parameters()}
+        frozen = tuple(f"{stem}." for stem in self.stage.frozen)
+        learned = {key: tensor for key, tensor in self.vae.items() if not key.startswith(frozen)}
+        if self.stage.restores:
+            learned |= {f"{TRANSFORMER}{key}": tensor for key, tensor in self.transformer.named_parameters()}
+        return {key: tensor.requires_grad_(True) for key, tensor in learned.items()}
 
     def _groups(self) -> list[dict]:
         groups: dict[float, list[Tensor]] = {}
         for key, tensor in self._learned.items():
-            share = TRANSFORMER_RATE if key.startswith(TRANSFORMER) else 1.0 if _is_branch(key) else TRUNK_RATE
-            groups.setdefault(share, []).append(tensor)
+            if tensor.dim() > 1:
+                groups.setdefault(1.0 if _is_branch(key) else TRUNK_RATE, []).append(tensor)
         return [{"params": tensors, "share": share} for share, tensors in groups.items()]
 
-    def _rate(self, number: int) -> float:
+    def _wave(self, number: int) -> float:
+        """The rate at a step, against the full one."""
         wave = 0.5 + 0.5 * math.cos(math.pi * number / self.stage.steps)
-        return self.stage.rate * min(1, (number + 1) / WARM_UP) * wave + LEAST_RATE
-
-    def _share_gradients(self) -> None:
-        for tensor in self._learned.values():
-            tensor.grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-        if self._world == 1:
-            return
-        flat = torch.cat([tensor.grad.flatten() for tensor in self._learned.values() if tensor.grad is not None])
-        dist.all_reduce(flat)
-        parts = flat.div_(self._world).split([tensor.numel() for tensor in self._learned.values()])
-        for tensor, part in zip(self._learned.values(), parts, strict=True):
-            tensor.grad = part.view_as(tensor)
+        return min(1, (number + 1) / WARM_UP) * (LEAST_RATE + (1 - LEAST_RATE) * wave)
 
     def _tame(self) -> None:
         """Each tensor's gradient at most a little larger than usual: flat pictures make some of them jump."""
         for key, tensor in self._learned.items():
-            assert tensor.grad is not None
+            tensor.grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
             size = float(tensor.grad.norm())
             usual = self._usual[key] or size
             if size > MOST_GROWTH * usual:
                 tensor.grad.mul_(MOST_GROWTH * usual / size)
             self._usual[key] = usual + FOLLOWING * (min(size, 2 * usual) - usual)
 
-    def _follow(self, number: int) -> None:
-        share = 1 - min(LONGEST_MEMORY, (number + 1) / (number + 6))
-        with torch.no_grad():
-            for key, tensor in self._learned.items():
-                self._average[key].lerp_(tensor, share)
 
-
-def run(stage: Stage, state: State, library: Library, say: Callable[[str], None], place: tuple[int, int]) -> State:
-    """The stage from first to last step; `place` is this process's number and how many there are."""
-    rank, world = place
-    torch.manual_seed(stage.seed + rank)
-    random = np.random.default_rng(stage.seed + rank)
-    sampler, trainer = Sampler(library, random), Trainer(state, stage, rank, world)
+def run(stage: Stage, state: State, library: Library, say: Callable[[str], None]) -> State:
+    """The stage from first to last step."""
+    torch.manual_seed(stage.seed)
+    random = np.random.default_rng(stage.seed)
+    sampler, trainer = Sampler(library, random), Trainer(state, stage)
+    draw = draw_pair if stage.restores else draw_clean
     start = time.monotonic()
     for number in range(stage.steps):
         frames, count, side = stage.batches[number % len(stage.batches)]
-        losses = trainer.step(number, *draw_pair(sampler, random, count, frames, side))
+        losses = trainer.step(number, *draw(sampler, random, count, frames, side))
         if number % 50 == 0:
             parts = " ".join(f"{key} {value:.4f}" for key, value in losses.items())
             say(f"{stage.name} {number} of {stage.steps}, {time.monotonic() - start:.0f} s: {parts}")
     return trainer.averaged()
+
+
+def draw_clean(
+    sampler: Sampler, random: np.random.Generator, count: int, frames: int, side: int
+) -> tuple[Tensor, Tensor]:
+    """Clean clips [N,3,T,S,S], twice, for a stage that only rebuilds."""
+    clean = sampler.draw(count, frames, side)
+    clean = border(clean) if random.random() < BORDERED_SHARE else clean
+    return clean, clean
 
 
 def draw_pair(
@@ -200,6 +194,13 @@ def draw_pair(
     if random.random() < BORDERED_SHARE:
         return border(clean), border(harmed)
     return clean, harmed
+
+
+def follow(average: State, learned: State, memory: float) -> None:
+    """Let the averaged tensors follow the learned ones, in place."""
+    with torch.no_grad():
+        for key, tensor in learned.items():
+            average[key].lerp_(tensor, 1 - memory)
 
 
 def border(clips: Tensor) -> Tensor:
@@ -244,9 +245,4 @@ def _excess(latents: Tensor) -> Tensor:
 
 
 def _is_branch(key: str) -> bool:
-    return (".resnets." in key or ".attentions." in key) and "shortcut" not in key
-
-
-def _is_straight_inside(key: str, silent: tuple[str, ...]) -> bool:
-    """Shortcuts and expansions go on learning where the layers beside them are silent."""
-    return key.startswith(silent) and ("shortcut" in key or "upscale_conv" in key)
+    return key.startswith(TRANSFORMER) or ((".resnets." in key or ".attentions." in key) and "shortcut" not in key)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 
 class PlainVAE:
-    """Encoder and decoder over a dict of tensors; `skipped` layers are left out: as they start they change nothing."""
+    """Encoder and decoder over a dict of tensors."""
 
-    def __init__(self, state: Mapping[str, Tensor], config: VAEConfig, skipped: tuple[str, ...] = ()) -> None:
-        self.state, self.config, self.skipped = state, config, skipped
+    def __init__(self, state: Mapping[str, Tensor], config: VAEConfig) -> None:
+        self.state, self.config = state, config
 
     def encode(self, video: Tensor, level: int = 0) -> Tensor:
         """Video [B,3,4m+1,H,W] in −1..1 → latent [B,16,m+1,H/8,W/8], times 0.9152; or the maps a level is given."""
@@ -46,8 +46,7 @@ class PlainVAE:
         wide = wide.permute(0, 1, 6, 2, 4, 3, 5, 7).reshape(batch, time * frames, 2 * height, 2 * width, -1)
         if frames == 2:
             wide = torch.cat([wide[:, :1], wide[:, 2:]], dim=1)  # the first frame has no twin
-        wide = wide.permute(0, 4, 1, 2, 3)
-        return wide if stem in self.skipped else self._conv(f"{stem}.conv", wide)
+        return self._conv(f"{stem}.conv", wide.permute(0, 4, 1, 2, 3))
 
     def _residuals(self, stem: str, x: Tensor) -> Tensor:
         for name in self._blocks(stem):
@@ -56,8 +55,6 @@ class PlainVAE:
 
     def _residual(self, name: str, x: Tensor) -> Tensor:
         skip = self._conv(f"{name}.conv_shortcut", x, 0) if f"{name}.conv_shortcut.weight" in self.state else x
-        if name in self.skipped:
-            return skip
         hidden = self._conv(f"{name}.conv1", F.silu(self._norm(f"{name}.norm1", x)))
         return skip + self._conv(f"{name}.conv2", F.silu(self._norm(f"{name}.norm2", hidden)))
 

@@ -105,7 +105,9 @@ class Work:
 
     def _pass(self, reader: media.Reader) -> Upscaled:
         job, order = self._job, self._order
-        colour = HDR[order.method.curve] if order.method.keeps_hdr else SDR
+        colour = SDR
+        if order.method.keeps_hdr:
+            colour = replace(HDR[order.method.curve], mastering=reader.colour.mastering)
         folder = segments_of(job, media.Run(reader.time_base, media.Picture(colour, reader.sample_aspect, reader.rate)))
         job.note(start=str(reader.start))
         left = (reader.expected or 0) - job.frames_done

@@ -18,7 +18,12 @@ from .description import Mastering
 DISPLAY, LIGHT = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"  # PyAV's names of FFmpeg's two records
 DISPLAY_RECORD = struct.Struct("=22i")  # ten fractions, then whether colours and luminance are given
 LIGHT_RECORD = struct.Struct("=2I")
-COLOUR_STEP, LUMINANCE_STEP = Fraction(1, 50_000), Fraction(1, 10_000)  # x265's units: of chromaticity, of cd/m²
+COLOUR_STEP, LUMINANCE_STEP = Fraction(1, 50_000), Fraction(1, 10_000)  # of x265 and x264: chromaticity, cd/m²
+# encoder → its option, and its words for the display and for the light levels
+WORDS = {
+    "libx265": ("x265-params", "master-display", "max-cll"),
+    "libx264": ("x264-params", "mastering-display", "cll"),
+}
 
 
 def mastering_of(frame: av.VideoFrame) -> Mastering | None:
@@ -34,10 +39,11 @@ def mastering_of(frame: av.VideoFrame) -> Mastering | None:
 
 def encoder_words(encoder: str, mastering: Mastering) -> tuple[str, str] | None:
     """(option, text to add to it) by which this encoder writes the grading; None where it cannot."""
-    if encoder == "libx265":
-        words = [_x265_display(mastering.display)] if mastering.display else []
-        words += ["max-cll={},{}".format(*mastering.light)] if mastering.light else []
-        return "x265-params", ":".join(words)
+    if encoder in WORDS:
+        option, display, light = WORDS[encoder]
+        words = [_whole_steps(display, mastering.display)] if mastering.display else []
+        words += ["{}={},{}".format(light, *mastering.light)] if mastering.light else []
+        return option, ":".join(words)
     if encoder == "libsvtav1":
         words = [_svt_display(mastering.display)] if mastering.display else []
         words += ["content-light={},{}".format(*mastering.light)] if mastering.light else []
@@ -55,9 +61,9 @@ def _display(record: bytes) -> tuple[Fraction, ...] | None:
     return tuple(Fraction(above, below) for above, below in pairs)
 
 
-def _x265_display(display: tuple[Fraction, ...]) -> str:
+def _whole_steps(name: str, display: tuple[Fraction, ...]) -> str:
     colours, luminance = (round(x / COLOUR_STEP) for x in display[:8]), (round(x / LUMINANCE_STEP) for x in display[8:])
-    return _spelled("master-display", [str(number) for number in (*colours, *luminance)])
+    return _spelled(name, [str(number) for number in (*colours, *luminance)])
 
 
 def _svt_display(display: tuple[Fraction, ...]) -> str:

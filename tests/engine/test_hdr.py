@@ -14,8 +14,13 @@ from seedvr2_anywhere.engine.hdr import keep_light, nits_to_hlg, sdr_light
 from seedvr2_anywhere.engine.network import load_network
 from seedvr2_anywhere.engine.tone import SDR_WHITE, hlg_to_nits, to_sdr
 from seedvr2_anywhere.engine.upscale import Source, Wish, upscale
+from seedvr2_anywhere.media.description import Mastering
 
 CURVES = ("pq", "hlg")
+GRADING = Mastering(
+    tuple(map(Fraction, ("0.68", "0.32", "0.265", "0.69", "0.15", "0.06", "0.3127", "0.329", "0.005", "1000"))),
+    (1000, 400),
+)
 
 
 def codes_of(frames: int = 1) -> torch.Tensor:
@@ -58,15 +63,16 @@ def test_brighter_in_sdr_is_brighter_in_hdr_and_darker_is_darker(curve, change):
 def test_a_kept_hdr_clip_is_tagged_and_as_bright_as_its_source(tmp_path, curve):
     weights = tmp_path / "stand_in.safetensors"
     save_file(make_weights(), weights)
-    source, frames = tmp_path / "hdr.mkv", 5
+    source, frames = tmp_path / "hdr.mp4", 5
     rows = np.linspace(6000, 46000, 32)[:, None, None] * np.array([1.0, 0.9, 0.8])
-    pictures = np.broadcast_to(rows, (frames, 32, 48, 3)).astype(np.uint16)
-    colour = media.Colour("bt2020", "limited", curve, "bt2020")
+    pictures = np.broadcast_to(rows, (frames, 32, 64, 3)).astype(np.uint16)
+    colour = media.Colour("bt2020", "limited", curve, "bt2020", mastering=GRADING)
     media.write(source, [(pictures, np.arange(frames))], time_base=Fraction(1, 24), picture=media.Picture(colour),
-                encoding=media.Encoding("MKV FFV1"))  # fmt: skip
+                encoding=media.Encoding("MP4 H.265", quality="near lossless"))  # fmt: skip
     with torch.no_grad():
         done = upscale(Source(source, keep_hdr=True), Wish(new_resolution=48), load_network(weights), tmp_path)
     info = media.probe(done.path)
     assert (info.colour.transfer, info.colour.primaries, info.bit_depth) == (curve, "bt2020", 10)
+    assert info.colour.mastering == media.probe(source).colour.mastering is not None
     result, before = (np.concatenate([batch[0] for batch in media.read(path)]) for path in (done.path, source))
     assert np.abs(result.mean((0, 1, 2)) - before.mean((0, 1, 2))).max() <= 3 / 255 * 65535

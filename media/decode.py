@@ -176,7 +176,8 @@ class FrameDecoder:
 
     def _packets(self, container: av.container.InputContainer) -> Iterator[av.Packet]:
         continuity = Continuity() if container.format.name in RESTARTING_CONTAINERS else None
-        streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
+        # not by stream.type: PyAV 16 crashes on asking a stream of no known kind, as in a damaged AVI
+        streams = sorted([*container.streams.video, *container.streams.audio], key=lambda stream: stream.index)
         packets = container.demux(*streams)
         while not self.stop.is_set():
             try:

@@ -137,7 +137,7 @@ def _frames(placed: _Placed, container: av.container.InputContainer, stream: Aud
         with suppress(av.error.FFmpegError, OSError):  # without an index: from the beginning
             container.seek(round((window - PREROLL) / base), stream=stream, backward=True)
     # a disc's clock restarts for all streams at once: the picture's packets tell it too
-    streams = [one for one in container.streams if one.type == "video"] if continuity else []
+    streams = container.streams.video if continuity else ()
     packets = container.demux(stream, *streams)
     while True:
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pack
-from environment import ENV, reexec_inside
+from environment import ENV, ROOT, reexec_inside
 
 SEED = 20261123
 PARITY_TOLERANCE = 2e-5
@@ -33,8 +33,8 @@ def media(count: int) -> int:
     """Exit code 0 when no damaged file crashed, hung or took too much memory."""
     import campaign_fuzz
 
-    summary = campaign_fuzz.run(count, SEED)
-    print(summary)
+    summary = campaign_fuzz.run(count, SEED, keep=ROOT / ".work" / "fuzz_failures")
+    print("\n".join([str(summary), *summary.failures]))
     return 1 if summary.failures else 0
 
 

@@ -101,6 +101,16 @@ def test_a_tail_cut_off_keeps_what_came_before_and_says_what_is_lost(tmp_path, n
         assert abs(loss.frames - (100 - len(numbers))) <= 2 and "early" in str(loss)
 
 
+def test_a_stream_of_no_known_kind_is_passed_over(tmp_path):
+    """Found by a campaign: PyAV 16 crashed on being asked what such a stream is."""
+    path = write_sound(tmp_path / "clip.avi", np.zeros((2, 48000), np.float32), 48000, "mp2", "stereo", pictures=25)
+    data = path.read_bytes()
+    sound_format = data.index(b"strf", data.index(b"strf") + 4)  # the second stream's
+    path.write_bytes(data[:sound_format] + b"xxxx" + data[sound_format + 4 :])
+    frames, _ = read_all(media.read(path))
+    assert len(frames) == 25 and media.probe(path).audio == ()
+
+
 def test_whole_files_report_no_loss(tmp_path):
     sound = np.zeros((2, 48000 * 3), np.float32)
     path = write_sound(tmp_path / "longer_sound.mkv", sound, 48000, "aac", "stereo", pictures=50)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import net
 from .client import Client, base_of
+from .errors import OutsideLimits
 from .storage import PresignedPut, Storage, s3_storage
 from .token import find_token
 
@@ -24,10 +25,21 @@ def downloads_for(client: Client) -> net.GuardedSession:
     return net.guarded_session(net.Rules(loopback=net.Rules.for_base(client.base).loopback))
 
 
-def storage_for(settings: Mapping[str, object]) -> Storage | None:
-    """The storage that settings name, None for none; raises OutsideLimits when it cannot be used."""
+def link_rules(environment: Mapping[str, str]) -> net.Rules:
+    """Where a clip's own link may lead: public https, and this machine itself only where the service is on it."""
+    try:
+        return net.Rules(loopback=net.Rules.for_base(base_of(environment)).loopback)
+    except OutsideLimits:
+        return net.Rules()
+
+
+def storage_for(settings: Mapping[str, object], loopback: bool = False) -> Storage | None:
+    """The storage that settings name, None for none; raises OutsideLimits when it cannot be used.
+
+    `loopback`: the service is on this machine, and the storage may be too.
+    """
     if settings["storage"] == "presigned":
-        session = net.guarded_session(net.Rules(ports=net.ALL_PORTS))
+        session = net.guarded_session(net.Rules(loopback=loopback, ports=net.ALL_PORTS))
         return PresignedPut(str(settings["storage_put_url"]), str(settings["storage_get_url"]), session, time.sleep)
     if settings["storage"] == "s3":
         return s3_storage(str(settings["s3_bucket"]), str(settings["s3_endpoint"]) or None, str(settings["s3_prefix"]))

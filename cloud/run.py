@@ -24,6 +24,7 @@ from .schema import complete, translate
 from .segment_work import work_through
 
 ASK_EVERY_S = 0.1  # how often the user's stop is looked for
+MOST_NAMED = 4  # finished parts named in a message
 CANCEL_GRACE_S = 6.0  # for the cancel calls after it
 
 
@@ -127,8 +128,20 @@ def _unfinished(run: Run, files: Mapping[int, Path], failures: Mapping[int, Exce
         f"Segment {index + 1} of {count}: {error}" if index < count else str(error)
         for index, error in sorted(failures.items())
     ]
-    kept = f" {len(files)} of {count} segments are kept; Run continues with the rest." if files else ""
-    return " ".join(reasons) + kept
+    return " ".join([*reasons, *_kept_texts(run, files)])
+
+
+def _kept_texts(run: Run, files: Mapping[int, Path]) -> list[str]:
+    """What there is already, and where it can be watched."""
+    if not files:
+        return []
+    parts = [f"{path.name} (frames {run.segments[index].start}–{run.segments[index].stop - 1})"
+             for index, path in sorted(files.items())]  # fmt: skip
+    named = ", ".join(parts[:MOST_NAMED]) + (" and so on" if len(parts) > MOST_NAMED else "")
+    return [
+        f"{len(files)} of {len(run.segments)} segments are kept; Run continues with the rest. "
+        f"As RunComfy made them, they can be played already: in {run.job.folder}, {named}."
+    ]
 
 
 def _farewell(run: Run, files: Mapping[int, Path]) -> str:

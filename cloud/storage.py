@@ -47,7 +47,7 @@ class PresignedPut:
                 self.pause(FIRST_WAIT_S * 2 ** (attempt - 1))
             reason, is_passing = self._try(address, data)
             if not reason:
-                return _public(self.get_template.replace(NAME_MARK, name))
+                return _public(self.get_template.replace(NAME_MARK, name), self.session.rules.loopback)
             if not is_passing:
                 break
         raise OutsideLimits(f"The clip could not be put on your storage. {reason} Nothing was submitted.")
@@ -103,10 +103,10 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _public(address: str) -> str:
-    """The address when RunComfy can be given it: plain public https."""
+def _public(address: str, loopback: bool = False) -> str:
+    """The address when RunComfy can be given it: plain public https, or this machine where the service is on it."""
     try:
-        net.check_fetchable(address, net.Rules(ports=net.ALL_PORTS))
+        net.check_fetchable(address, net.Rules(loopback=loopback, ports=net.ALL_PORTS))
     except net.Refused as error:
         raise OutsideLimits(f"RunComfy could not fetch from your storage. {error} Nothing was submitted.") from None
     return address

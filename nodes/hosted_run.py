@@ -285,7 +285,7 @@ class HostedRun:
             downloads=downloads_for(client),
             cut=lambda segment: clips.cut_segment(cutter, segment, int(values[BY_WIDGET["frame_rate"].name])),
             verify=lambda path, segment: clips.result_complaint(path, segment, task.size, _short_side(order)),
-            storage=storage_for(asdict(self.settings)),
+            storage=storage_for(asdict(self.settings), client.session.rules.loopback),
             is_interrupted=comfy_host.is_interrupted,
             report=table.take,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from .. import media, net
+from ..cloud.reach import link_rules
 from ..engine.links import check_link, fetch_link, is_link
 from ..net import guarded_session as open_session
 from . import comfy_host
@@ -53,7 +54,7 @@ class LoadVideo(io.ComfyNode):
             return True
         try:
             if is_link(_typed(path)):
-                check_link(_typed(path), net.Rules())
+                check_link(_typed(path), link_rules(os.environ))
             else:
                 media.probe(_source(video, path), comfy_host.readable_folders())
         except (media.MediaError, net.NetError, OSError, ValueError) as error:
@@ -150,7 +151,7 @@ def _from_link(link: str, node: str | None) -> tuple[Clip, media.MediaInfo]:
     folder = comfy_host.links_folder()
     progress = comfy_host.download_progress(node)
     try:
-        info = fetch_link(link, folder, open_session(), progress, comfy_host.is_interrupted)
+        info = fetch_link(link, folder, open_session(link_rules(os.environ)), progress, comfy_host.is_interrupted)
     except net.Cancelled:
         comfy_host.stop_if_interrupted()
         raise

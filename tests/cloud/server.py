@@ -77,6 +77,7 @@ class Service:
     shape: Callable[[str], object] = lambda url: {"video": url}
     transform: Callable[[bytes, dict], bytes] | None = None
     prefix: str = "/out"
+    stored: dict[str, bytes] = field(default_factory=dict)  # by path below /storage/: put there, or there to be fetched
     is_bare: bool = False  # answers the documented calls only, and names no cost
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -95,11 +96,15 @@ class Service:
     def count(self, endpoint: str) -> int:
         return sum(one == endpoint for one, _, _ in self.calls)
 
+    def fetched(self, address: str) -> bytes:
+        """What lies behind an address, where that is here; else the address itself, which is enough without video."""
+        return self.stored.get(urlsplit(address).path, address.encode())
+
     def accept(self, values: dict, account: str) -> Request:
         with self.lock:
             number = len(self.requests) + 1
             clip = values["33_video"]
-            data = base64.b64decode(clip.split(",", 1)[1]) if clip.startswith("data:") else clip.encode()
+            data = base64.b64decode(clip.split(",", 1)[1]) if clip.startswith("data:") else self.fetched(clip)
             output = (self.transform or toy_upscale)(data, values)
             request = Request(f"req-{number:04d}", account, values, output, list(self.timeline), self.cost)
             request.shape = self.shape
@@ -125,6 +130,8 @@ class Call(BaseHTTPRequestHandler):
             self._play(found[2], lambda: self._look(found[1], found[2]))
         elif path == MODEL_PATH:
             self._play("price", self._price)
+        elif path in self.service.stored:
+            self.reply(200, self.service.stored[path], Content_Type="video/mp4")
         elif path.startswith(self.service.prefix):
             self._play("download", self._download)
         else:
@@ -139,6 +146,10 @@ class Call(BaseHTTPRequestHandler):
             self._play("submit", self._submit)
         else:
             self.reply(404, {"error_code": 404001})
+
+    def do_PUT(self) -> None:
+        self.service.stored[urlsplit(self.path).path] = self.body()
+        self.reply(200, {})
 
     def body(self) -> bytes:
         """The body, read once; a complete one at the model's address counts as a paid POST."""

@@ -24,7 +24,7 @@ TIME_MS, QUALITY, MARGIN = 300_000, 85, 8
 
 def main() -> None:
     """Take it."""
-    from seedvr2_anywhere.tests.nodes import test_hosted as hosted
+    from seedvr2_anywhere.tests.nodes import hosted_desk as hosted
 
     servers = hosted.runcomfy()
     with tempfile.TemporaryDirectory() as folder, servers.running() as service, frontend.browser() as browser:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 from seedvr2_anywhere import media
+from seedvr2_anywhere.tests.nodes import hosted_desk
+from seedvr2_anywhere.tools import frontend
 
 from .conftest import TOKEN_VARIABLE
-from .graphs import LOAD, TIME_MS, load
+from .graphs import LOAD, TIME_MS, UPSCALE, load, press_run
 
 HOSTED = Path(__file__).resolve().parents[2] / "workflows" / "api" / "hosted_upscale.json"
 JOBS = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
@@ -35,10 +37,11 @@ def page(canvas, server):
     server.call("DELETE", "/seedvr2/token", {})
 
 
-def hosted_job() -> dict:
-    """The bundled hosted workflow on the small clip."""
+def hosted_job(video: str = "clip.mp4", **upscale: object) -> dict:
+    """The bundled hosted workflow on a small clip, twice as large: 1080 lines take seconds to join."""
     found = json.loads(HOSTED.read_text(encoding="utf-8"))
-    found[LOAD]["inputs"]["video"] = "clip.mp4"
+    found[LOAD]["inputs"] |= {"video": video, "frame_load_cap": 0}
+    found[UPSCALE]["inputs"] |= {"size_by": "scale", **upscale}
     return found
 
 
@@ -77,3 +80,22 @@ def test_a_hosted_job_tells_what_it_cost_and_a_lost_result_is_not_paid_again(pag
     expect(card).to_contain_text("Done", timeout=TIME_MS)
     assert media.count_frames(result) == 24
     assert len(service.posts) == 1
+
+
+def test_a_run_of_two_requests_shows_queue_segments_and_cost(browser, server, service):
+    server.call("PUT", "/seedvr2/token", {"token": service.token})
+    hosted_desk.write_clip(server.input / "long.mp4", 200, cut=90)
+    service.transform = type(service.transform)(hosted_desk.SHRINK)
+    service.timeline = ["in_queue:3", "in_queue:1", "in_progress", "completed"]
+    with frontend.opened(browser, server.address, frontend.NODES_2) as editor:
+        load(editor, hosted_job("long.mp4", **{"backend.max_requests": 4}))
+        press_run(editor)
+        panel = editor.page.locator(".run")
+        expect(panel.locator("tbody tr")).to_have_count(2, timeout=TIME_MS)
+        expect(panel).to_contain_text("in the queue", timeout=TIME_MS)
+        expect(panel.locator("tbody tr").first).to_contain_text("1–90")
+        expect(panel).to_contain_text("Done", timeout=TIME_MS)
+        expect(panel).to_contain_text("$0.50")
+        expect(panel).to_contain_text("200 of 200 frames")
+        assert editor.failures == []
+    server.call("DELETE", "/seedvr2/token", {})

@@ -136,7 +136,7 @@ def test_05_06_no_credit_or_a_bad_token_stops_the_rest_and_keeps_what_is_done(de
     message = desk.fails(kind, "1 of 4 segments are kept")
     assert (desk.posts, desk.paid) == (2, 1)
     assert desk.states() == ["done", "not submitted"]
-    assert ("credit" in message) == (kind is errors.NoBalance)
+    assert ("too little credit" in message) == (kind is errors.NoBalance)
     assert ("the test" in message) == (kind is errors.BadToken), "the source of the token is named"
     desk.run()
     assert desk.paid == 4

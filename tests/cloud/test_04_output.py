@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "runcomfy.md"
 
 
 def half_then_dropped(call) -> bool:
@@ -118,8 +121,10 @@ def test_35_a_result_that_is_not_there_yet_is_asked_for_again(desk, servers, sta
 
 
 def test_35_a_result_that_stays_away_is_left_to_the_next_run(desk, servers):
-    desk.service.plan("download", *[servers.answer(404, b"")] * 5)
-    desk.fails(errors.StillRunning, "req-0001", "paid and safe")
+    desk.service.plan("download", *[servers.answer(403, b"")] * 5)
+    said = desk.fails(errors.StillRunning, "req-0001", "paid and safe")
+    shown = said.replace(desk.service.base.removesuffix("/v1"), "https://cdn.example")
+    assert f"| link of the result expired | {shown} |" in DOCUMENT.read_text(encoding="utf-8")
     assert (desk.posts, desk.states()) == (1, ["submitted"])
     desk.run()
     assert (desk.posts, desk.states()) == (1, ["done"])

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 from seedvr2_anywhere import net
-from seedvr2_anywhere.cloud import errors, storage
+from seedvr2_anywhere.cloud import errors, reach, storage
 from seedvr2_anywhere.cloud.answers import Price
 from seedvr2_anywhere.cloud.journal import Journal
 
@@ -116,6 +116,20 @@ def test_a_link_runcomfy_cannot_fetch_is_refused_before_anything_is_sent(desk, m
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **_: [(2, 1, 6, "", ("192.168.1.5", port))])
     desk.fails(errors.OutsideLimits, "could not fetch", "Nothing was sent", address=address)
     assert (desk.posts, desk.service.calls) == (0, [])
+
+
+@pytest.mark.parametrize("base, is_here", [
+    (None, False), ("http://127.0.0.1:9/v1", True), ("https://api.example/v1", False), ("http://api.example/v1", False),
+])  # fmt: skip
+def test_a_link_may_lead_to_this_machine_only_where_the_service_is_on_it(base, is_here):
+    rules = reach.link_rules({"RUNCOMFY_MODEL_API_BASE": base} if base else {})
+    allowed = contextlib.nullcontext() if is_here else pytest.raises(net.Refused)
+    for link in ("http://127.0.0.1:8000/a.mp4", "https://localhost/a.mp4"):
+        with allowed:
+            net.check_fetchable(link, rules)
+    for link in ("http://clips.example/a.mp4", "https://10.0.0.1/a.mp4", "http://192.168.0.2/a.mp4"):
+        with pytest.raises(net.Refused):
+            net.check_fetchable(link, rules)
 
 
 def test_the_price_is_told_when_there_is_one(desk, servers):

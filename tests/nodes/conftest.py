@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
+from seedvr2_anywhere.tests.nodes import hosted_desk
 from seedvr2_anywhere.tools import comfyui
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,6 +53,21 @@ def server(tmp_path_factory):
     write_clip(base / "input" / "clip.mp4")
     with comfyui.running(base, threads=1) as found:
         yield Server(found.address, found.base, found.process)
+
+
+@pytest.fixture(scope="session")
+def hosted(tmp_path_factory):
+    """ComfyUI with a test service in RunComfy's place, stopped at the end."""
+    with hosted_desk.opened(tmp_path_factory.mktemp("hosted")) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(hosted):
+    """The same, with a token and a service that remembers nothing."""
+    hosted.forget()
+    hosted.save_token()
+    return hosted
 
 
 def write_clip(path: Path) -> None:

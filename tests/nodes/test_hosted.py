@@ -2,138 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import importlib.util
 import json
 import stat
 import statistics
-import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import aiohttp
-import numpy as np
 import pytest
 from seedvr2_anywhere import media
 from seedvr2_anywhere.tests.nodes.apart import run_apart
-from seedvr2_anywhere.tools import comfyui
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-WORKFLOW = ROOT / "workflows" / "api" / "hosted_upscale.json"
-EXAMPLE = "seedvr2_example.mp4"
-SHRINK = 7.5  # the service is told to make results so much smaller than asked: 1080 becomes 144, 720 becomes 96
-SIZE, FRAMES, RATE = (64, 48), 12, 24
-SECONDS = 300
-POLL = 0.05
-ENDS = ("execution_success", "execution_error", "execution_interrupted")
-
-
-def runcomfy():
-    """The test service's module."""
-    name = "seedvr2_test_runcomfy"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "cloud" / "server.py")
-        assert spec and spec.loader
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-def write_clip(path: Path, frames: int = FRAMES, cut: int | None = None) -> None:
-    """A drifting pattern with sound; from frame `cut` on another one."""
-    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
-
-    def picture(number: int) -> np.ndarray:
-        turned = columns + 2 * number if cut is None or number < cut else 3 * rows - number
-        wave = 128 + 80 * np.sin(turned / 9) * np.cos(rows / 13)
-        return np.stack([wave, wave * 0.7, 255 - wave], axis=-1).astype(np.uint8)
-
-    tone = np.sin(np.arange(48000 * frames // RATE) / 20).astype(np.float32)[None] * 0.3
-    media.write(path, [(picture(number)[None], np.array([number])) for number in range(frames)],
-                time_base=1 / media.snap_rate(RATE), sound=media.Sound(samples=media.Samples(tone, 48000)))  # fmt: skip
-
-
-@dataclass
-class Desk:
-    """A ComfyUI whose environment names token and service, and the service."""
-
-    comfy: Any
-    service: Any
-    token: str
-
-    def workflow(self, **upscale: object) -> dict:
-        """The bundled workflow with other widgets of Upscale, and its report shown."""
-        found = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-        found["35"]["inputs"] |= {name.replace("__", "."): value for name, value in upscale.items()}
-        found["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
-        return found
-
-    def auto(self, **upscale: object) -> dict:
-        """The same with the backend auto."""
-        found = self.workflow(backend="auto", **upscale)
-        hosted = [name for name in found["35"]["inputs"] if name.startswith("backend.")]
-        for name in hosted:
-            del found["35"]["inputs"][name]
-        return found
-
-    def run(self, workflow: dict) -> dict:
-        entry = self.comfy.run(workflow, SECONDS)
-        assert entry["status"]["status_str"] == "success", error_of(entry)
-        return entry
-
-    def settings(self, **changes: object) -> None:
-        status, answer = self.comfy.post("/seedvr2/settings", changes)
-        assert status == 200, answer
-
-    def forget(self) -> None:
-        """What earlier tests asked of the service."""
-        for one in (self.service.posts, self.service.calls, self.service.faults):
-            one.clear()
-        self.service.timeline, self.service.is_bare = ["completed"], False
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    base = tmp_path_factory.mktemp("hosted")
-    (base / "input").mkdir()
-    write_clip(base / "input" / EXAMPLE)
-    write_clip(base / "input" / "long.mp4", 200, cut=90)
-    servers = runcomfy()
-    with servers.running() as service:
-        service.transform = servers.pictures().Upscaler(shrink=SHRINK, seed=4)
-        variables = {"RUNCOMFY_API_TOKEN": servers.TOKEN, "RUNCOMFY_MODEL_API_BASE": service.base}
-        with comfyui.running(base, threads=1, variables=variables) as comfy:
-            yield Desk(comfy, service, servers.TOKEN)
-
-
-@pytest.fixture
-def desk(opened):
-    opened.forget()
-    return opened
-
-
-def error_of(entry: dict) -> str:
-    """The message of a failed run."""
-    return next(
-        (part[1]["exception_message"] for part in entry["status"]["messages"] if part[0] == "execution_error"), ""
-    )
-
-
-def report_of(entry: dict) -> str:
-    return "\n".join(entry["outputs"]["36"]["text"])
-
-
-def saved(desk, entry: dict) -> media.MediaInfo:
-    shown = entry["outputs"]["34"]["images"][0]
-    return media.probe(desk.comfy.output / shown["subfolder"] / shown["filename"])
-
-
-def stamps(path: Path) -> list:
-    with media.read(path) as batches:
-        return [int(tick) * batches.time_base for batch in batches for tick in batch[1]]
+from seedvr2_anywhere.tests.nodes.hosted_desk import (
+    EXAMPLE,
+    LONG,
+    RATE,
+    SECONDS,
+    WORKFLOW,
+    error_of,
+    report_of,
+    run_watched,
+    runcomfy,
+    saved,
+    stamps,
+    states_of,
+)
 
 
 def test_the_hosted_workflow_runs_against_the_four_documented_calls_and_is_not_paid_twice(desk):
@@ -161,50 +51,10 @@ def test_another_colour_is_made_of_the_same_paid_result(desk):
     assert len(desk.service.posts) == 1
 
 
-async def run_watched(desk, workflow: dict, stop_when=lambda status: False) -> tuple[list[dict], list[float], float]:
-    """Run: what the page hears, seconds each GET of the queue took during the hosted part, seconds from stop to end."""
-    told, waits, stopped, ended = [], [], None, asyncio.Event()
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{desk.comfy.address}/ws?clientId=h") as socket:
-        async with session.post(f"{desk.comfy.address}/prompt", json={"prompt": workflow, "client_id": "h"}) as answer:
-            prompt = (await answer.json())["prompt_id"]
-
-        async def probe() -> None:
-            while not ended.is_set():
-                began = time.monotonic()
-                async with session.get(f"{desk.comfy.address}/queue") as answer:
-                    await answer.read()
-                if told and told[-1].get("state") == "running":  # not ComfyUI's own collection of garbage at the end
-                    waits.append(time.monotonic() - began)
-                await asyncio.sleep(POLL)
-
-        probing = asyncio.create_task(probe())
-        async with asyncio.timeout(SECONDS):
-            async for message in socket:
-                content = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
-                if content.get("type") == "seedvr2.run":
-                    told.append(content["data"])
-                    if stopped is None and stop_when(content["data"]):
-                        stopped = time.monotonic()
-                        await session.post(f"{desk.comfy.address}/interrupt", json={"prompt_id": prompt})
-                if content.get("type") in ENDS and content["data"]["prompt_id"] == prompt:
-                    told.append({"end": content["type"]})
-                    break
-        ended.set()
-        await probing
-    return told, waits, time.monotonic() - (stopped or time.monotonic())
-
-
-def states_of(told: list[dict]) -> list[tuple[str, ...]]:
-    """The states of all segments, each combination once."""
-    return list(
-        dict.fromkeys(tuple(one["state"] for one in status["segments"]) for status in told if "segments" in status)
-    )
-
-
 def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(desk):
     desk.service.timeline = ["in_queue:3", "in_progress", "completed"]
     workflow = desk.workflow(size_by="scale", backend__max_requests=4)
-    workflow["33"]["inputs"] |= {"video": "long.mp4", "frame_load_cap": 0}
+    workflow["33"]["inputs"] |= {"video": LONG, "frame_load_cap": 0}
     told, waits, _ = run_apart(run_watched(desk, workflow))
     assert told[-1] == {"end": "execution_success"}
     statuses = [status for status in told if status.get("segments")]
@@ -261,7 +111,7 @@ def test_images_are_refused_before_anything_is_sent(desk):
 
 def test_an_estimate_submits_nothing_and_shows_the_price_when_there_is_one(desk):
     workflow = desk.workflow(run="estimate only", seed=3)
-    workflow["33"]["inputs"] |= {"video": "long.mp4", "frame_load_cap": 0}
+    workflow["33"]["inputs"] |= {"video": LONG, "frame_load_cap": 0}
     del workflow["34"]
     assert "2 requests, about $0.50 ($0.25 per output)" in report_of(desk.run(workflow))
     desk.service.is_bare = True
@@ -292,8 +142,6 @@ def test_auto_without_a_graphics_card_sends_nothing_unless_the_setting_allows_it
 
 
 def test_the_token_is_in_no_file_log_or_answer_but_the_one_it_was_saved_in(desk):
-    status, _ = desk.comfy.call("PUT", "/seedvr2/token", {"token": desk.token})
-    assert status == 200
     found = [path for path in desk.comfy.base.rglob("*") if path.is_file() and desk.token.encode() in path.read_bytes()]
     assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in found] == [("runcomfy_token", 0o600)]
     found[0].unlink()

@@ -7,39 +7,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes import test_hosted as hosted
+from seedvr2_anywhere.tests.nodes import hosted_desk as hosted
 from seedvr2_anywhere.tests.nodes.apart import run_apart
-from seedvr2_anywhere.tools import comfyui
 
 DOCUMENT = hosted.ROOT / "docs" / "runcomfy.md"
 BEGIN, END = "<!-- said by the node -->\n", "<!-- end -->"
 MAY_WRITE = "SEEDVR2_WRITE_DOCS"
 NO_LINK = {"detail": [{"loc": ["body", "33_video"], "msg": "must be a URL"}]}
 answer = hosted.runcomfy().answer
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    """A ComfyUI that is told the service's address, but no token."""
-    base = tmp_path_factory.mktemp("words")
-    (base / "input").mkdir()
-    hosted.write_clip(base / "input" / hosted.EXAMPLE)
-    hosted.write_clip(base / "input" / "long.mp4", 200, cut=90)
-    servers = hosted.runcomfy()
-    with servers.running() as service:
-        service.transform = servers.pictures().Upscaler(shrink=hosted.SHRINK, seed=4)
-        home = {"RUNCOMFY_MODEL_API_BASE": service.base, "RUNCOMFY_CONFIG_DIR": str(base), "HOME": str(base)}
-        with comfyui.running(base, threads=1, variables=home) as comfy:
-            yield hosted.Desk(comfy, service, servers.TOKEN)
-
-
-@pytest.fixture
-def desk(opened):
-    opened.forget()
-    opened.comfy.call("PUT", "/seedvr2/token", {"token": opened.token})
-    return opened
 
 
 # case → (endpoint of the service, its answers there), widgets
@@ -51,7 +27,6 @@ FAILURES: dict[str, tuple[tuple[str, list[Callable]] | None, dict]] = {
     "spending limit": (None, {"backend__spend_limit_usd": 0.1}),
     "answer lost": (("submit", [hosted.runcomfy().accepted_then_dropped]), {}),
     "failed at RunComfy": (("result", [answer(200, {"status": "failed", "error": "CUDA out of memory"})]), {}),
-    "link of the result expired": (("download", [answer(403, {})] * 20), {}),
 }
 
 
@@ -66,7 +41,7 @@ def all_said(desk) -> dict[str, str]:
     """Each case with what the node said."""
     desk.comfy.call("DELETE", "/seedvr2/token", {})
     found = {"no token": said_by(desk, {"seed": 1})}
-    desk.comfy.call("PUT", "/seedvr2/token", {"token": desk.token})
+    desk.save_token()
     for seed, (case, (fault, widgets)) in enumerate(FAILURES.items(), start=50):
         desk.forget()
         if fault:
@@ -135,7 +110,7 @@ def test_a_clip_goes_through_the_configured_storage_when_the_request_may_not_car
 def test_after_a_failed_segment_the_message_names_a_file_that_plays(desk):
     desk.service.plan("submit", hosted.runcomfy().normal, answer(400, {"error_code": 400002, "message": "no credit"}))
     workflow = desk.workflow(size_by="scale", seed=33, backend__max_requests=4)
-    workflow["33"]["inputs"] |= {"video": "long.mp4", "frame_load_cap": 0}
+    workflow["33"]["inputs"] |= {"video": hosted.LONG, "frame_load_cap": 0}
     said = hosted.error_of(desk.comfy.run(workflow, hosted.SECONDS))
     assert "1 of 2 segments are kept; Run continues with the rest." in said
     found = re.search(r"played already: in (.+), (segment-\w+\.mp4) \(frames 0–89\)\.", said)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import media
+from .attend import attended
 from .errors import BadFrames
 from .finish import finish_piece
 from .frames import check_frames
@@ -37,15 +39,14 @@ def restore_images(images: Tensor, wish: Wish, network: Network, host: Host | No
     check_images(images)
     host = host or Host()
     machine = host.machine or machine_of(network.device)
-    outlook = foresee(
-        (images.shape[1], images.shape[2]), len(images), wish, network.outline, machine, network.precision
-    )
+    size = (images.shape[1], images.shape[2])
+    outlook = foresee(size, len(images), wish, network.outline, machine, network.precision, check=host.check)
     method = Method(outlook.geometry, outlook.plan.semantic.windowing, wish.seed, wish.cfg_scale)
     album = _Album(images, torch.empty(len(images), *method.geometry.target, images.shape[3]), wish, network, host)
     plan = outlook.plan
     while not album.restore(plan, method):
         release_memory()
-        plan, _ = shrink(plan, machine.card, network.outline, outlook.clip)
+        plan, _ = attended(partial(shrink, plan, machine.card, network.outline, outlook.clip), host.check)
         method = replace(method, windowing=plan.semantic.windowing)
     return album.result
 

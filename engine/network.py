@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,17 +62,19 @@ def load_network(
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     placement: Placement | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Network:
     """The network in weights files. One file may hold all three parts, as the embedded model's does.
 
     `dtype` is the one it computes in, `plan.semantic.dtype` (None: chosen by device); without a `placement` its weights
-    are read to `device`. Raises BadCheckpoint or UnsupportedCheckpoint, naming the file and the part that is missing.
+    are read to `device`. `check` is called between tensors and may raise to stop. Raises BadCheckpoint or
+    UnsupportedCheckpoint, naming the file and the part that is missing.
     """
     placement = placement or Plain(torch.device(device))
     parts = _Parts(dit, vae, text)
     network = Network(
-        _place_dit(parts.transformer, dtype, placement),
-        _place_vae(parts.vae, dtype, placement),
+        _place_dit(parts.transformer, dtype, placement, check),
+        _place_vae(parts.vae, dtype, placement, check),
         parts.text,
         dit.stem,
         " ".join(media.identify(path) for path in (dit, vae, text) if path is not None),
@@ -123,12 +126,15 @@ def _size(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _place_dit(state: NamedState, dtype: torch.dtype | None, placement: Placement) -> NaDiT:
+def _place_dit(state: NamedState, dtype: torch.dtype | None, placement: Placement, check: Callable[[], None]) -> NaDiT:
     dtype = dtype or default_dtype(placement.device)
     operations = placement.operations(dtype, is_quantized(state, state.name))
-    return load_dit(state, device=placement.home, dtype=dtype, operations=operations)
+    return load_dit(state, device=placement.home, dtype=dtype, operations=operations, check=check)
 
 
-def _place_vae(state: NamedState, dtype: torch.dtype | None, placement: Placement) -> VideoVAE:
+def _place_vae(
+    state: NamedState, dtype: torch.dtype | None, placement: Placement, check: Callable[[], None]
+) -> VideoVAE:
     dtype = dtype or default_vae_dtype(state, placement.device)
-    return load_vae(state, device=placement.home, dtype=dtype, operations=placement.operations(dtype, False))
+    operations = placement.operations(dtype, False)
+    return load_vae(state, device=placement.home, dtype=dtype, operations=operations, check=check)

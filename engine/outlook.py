@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from .. import media
+from .attend import attended
 from .cost import clip_flops, say_time, time_range
 from .denoise import OFFICIAL_CFG
 from .machine import Machine
@@ -65,14 +67,17 @@ def foresee(
     machine: Machine,
     precision: str = "auto",
     speed: Speed | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Outlook:
     """Plan for a source (height, width) of so many frames; nothing is loaded, read or computed.
 
-    `speed`: what this machine does, see `Speeds`; None leaves the time open. Raises BadSize, DoesNotFit.
+    `speed`: what this machine does, see `Speeds`; None leaves the time open. `check` is called meanwhile and may raise
+    to stop: the first plan of a process takes seconds. Raises BadSize, DoesNotFit.
     """
     geometry = plan_geometry(source, wish.target(source))
     clip = Clip(source, geometry.target, geometry.padded, frames)
-    plan = make_plan(machine.card, outline, clip, machine.room(), wish.batch_size, precision)
+    room = machine.room()
+    plan = attended(lambda: make_plan(machine.card, outline, clip, room, wish.batch_size, precision), check)
     seconds = None
     if speed is not None and frames is not None:
         least, most = time_range(flops_of(plan, clip, outline, wish, frames), speed.flops_per_second)

@@ -6,6 +6,7 @@ computes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,9 +16,9 @@ from .host import Host
 from .job import Job, Recipe
 from .machine import Machine, machine_of
 from .network import Network
-from .outlook import foresee
+from .outlook import Outlook, foresee
 from .padding import Geometry, plan_geometry
-from .plan import Clip, Neutral, Plan, Semantic, choose_semantic, predict
+from .plan import Neutral, Plan, Semantic, choose_semantic, predict
 from .restore import Method
 from .stretches import STRETCH_LATENTS
 from .wish import Wish
@@ -70,10 +71,12 @@ def upscale(
     with Job(jobs, source.path.stem, _recipe(source, wish, network, semantic)) as job:
         if job.result_path is not None:
             return _reused(job, job.result_path, geometry, known[1])
-        plan, plan_clip = _plan(geometry, known[0], wish, network, machine, terms)
+        ask = (geometry.source, known[0], wish, network.outline, machine, network.precision)
+        outlook = foresee(*ask, check=host.check)
+        plan = _plan(outlook, machine, network, terms)
         keeps_hdr = source.keep_hdr and known[2] != "sdr"
         method = Method(geometry, semantic.windowing, wish.seed, wish.cfg_scale, known[2], keeps_hdr)
-        order = Order(clip.read, network, method, wish, plan_clip, machine, terms.stretch)
+        order = Order(clip.read, network, method, wish, outlook.clip, machine, terms.stretch)
         job.note(**_facts(source, wish, network, known, geometry, terms))
         return Work(job, order, plan, host).run()
 
@@ -83,20 +86,18 @@ class _Clip:
     source: Source
     info: media.MediaInfo
 
-    def read(self) -> media.Reader:
-        """From the beginning."""
+    def read(self, check: Callable[[], None] = lambda: None) -> media.Reader:
+        """From the beginning; `check` is called while frames are waited for."""
         source = self.source
-        return media.read(source.path, source.selection, source.treatment, alpha=self.info.has_alpha, info=self.info)
+        options = {"alpha": self.info.has_alpha, "info": self.info, "check": check}
+        return media.read(source.path, source.selection, source.treatment, **options)
 
 
-def _plan(
-    geometry: Geometry, frames: int | None, wish: Wish, network: Network, machine: Machine, terms: Terms
-) -> tuple[Plan, Clip]:
-    outlook = foresee(geometry.source, frames, wish, network.outline, machine, network.precision)
+def _plan(outlook: Outlook, machine: Machine, network: Network, terms: Terms) -> Plan:
     if terms.neutral is None:
-        return outlook.plan, outlook.clip
+        return outlook.plan
     peaks = predict(machine.card, network.outline, outlook.clip, outlook.plan.semantic, terms.neutral)
-    return replace(outlook.plan, neutral=terms.neutral, peaks=peaks), outlook.clip
+    return replace(outlook.plan, neutral=terms.neutral, peaks=peaks)
 
 
 def _recipe(source: Source, wish: Wish, network: Network, semantic: Semantic) -> Recipe:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from .. import media
 from .ahead import Worker
+from .attend import attended
 from .host import Host, Meter
 from .job import FAILED, RUNNING, STOPPED, Job
 from .machine import Machine
@@ -51,7 +53,7 @@ class Upscaled:
 class Order:
     """Everything that stays the same for all passes of a run."""
 
-    open: Callable[[], AbstractContextManager[media.Reader]]
+    open: Callable[[Callable[[], None]], AbstractContextManager[media.Reader]]  # given what to call while waiting
     network: Network
     method: Method
     wish: Wish
@@ -89,7 +91,7 @@ class Work:
         """One pass over the source, and the joined file; None when memory ran out."""
         arrange(self._order.network, self._plan)
         try:
-            with self._order.open() as reader:
+            with self._order.open(self._check) as reader:
                 return self._pass(reader)
         except Exception as error:
             if not is_out_of_memory(error):
@@ -98,7 +100,8 @@ class Work:
 
     def _shrink(self) -> None:
         order = self._order
-        self._plan, is_other = shrink(self._plan, order.machine.card, order.network.outline, order.clip)
+        smaller = partial(shrink, self._plan, order.machine.card, order.network.outline, order.clip)
+        self._plan, is_other = attended(smaller, self._check)
         if is_other:
             self._job.change_windows(self._shot, self._plan.semantic.windowing)
         self._job.note(plan=describe(self._plan, order.clip))
@@ -135,7 +138,7 @@ class Work:
         self._reused = min(self._reused or 0, job.frames_done)
         keeper = Keeper(Keeping(job, folder, order.wish, order.stretch), method, shot.first, start, field)
         streams = streams_of(self._plan.neutral)
-        with Worker[Piece](keeper.keep) as worker:
+        with Worker[Piece](keeper.keep, check=meter.host.check) as worker:
             pieces = restore_shot(order.network, shot.frames, shot.first, method, streams, meter.host.check, start)
             for piece in pieces:
                 worker.put(piece)
@@ -156,7 +159,7 @@ class Work:
         job, order = self._job, self._order
         sound = media.Sound(reader.info.path, reader.info.audio, reader.info.start + reader.start)
         tagging = media.Tagging(reader.info, reader.start, reader.info.workflow)
-        written = folder.join(job.folder / RESULT, sound, tagging)
+        written = folder.join(job.folder / RESULT, sound, tagging, self._check)
         job.finish(RESULT)
         for leftover in (folder.folder, job.folder / LATENTS):
             shutil.rmtree(leftover, ignore_errors=True)

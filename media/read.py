@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,22 +25,25 @@ Message = Batch | BaseException | None  # None is the end
 
 def read(path: str | Path, selection: Selection = WHOLE, treatment: Treatment = PLAIN, *, alpha: bool = False,
          info: MediaInfo | None = None, allowed: Sequence[str | Path] | None = None,
-         frames_per_batch: int | None = None) -> Reader:  # fmt: skip
+         frames_per_batch: int | None = None, check: Callable[[], None] = lambda: None) -> Reader:  # fmt: skip
     """Open a video, an animation, an image or a folder of images and return an iterator of batches.
 
     Batches are (frames, pts) or, with `alpha`, (frames, pts, opacity): frames [T, H, W, 3] RGB full range and upright,
     opacity [T, H, W], uint8 or, for sources deeper than 8 bit, uint16 with white at 65535; pts int64 [T] in
     `reader.time_base`, the first one 0. PQ and HLG come as code values, named by `reader.colour`. `info` saves probing
-    again. Raises a MediaError before anything large is allocated, and BadSelection when no frame is selected.
+    again. `check` is called for each batch and ten times a second while one is waited for, and may raise to stop.
+    Raises a MediaError before anything large is allocated, and BadSelection when no frame is selected.
     """
-    return Reader(Pipeline(info or probe(path, allowed), selection, treatment, alpha), frames_per_batch)
+    return Reader(Pipeline(info or probe(path, allowed), selection, treatment, alpha), frames_per_batch, check)
 
 
 class Reader:
     """Iterator of batches and context manager. Leaving it early stops the thread behind it."""
 
-    def __init__(self, pipeline: Pipeline, frames_per_batch: int | None = None) -> None:
-        self._pipeline = pipeline
+    def __init__(
+        self, pipeline: Pipeline, frames_per_batch: int | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._pipeline, self._check = pipeline, check
         self._per_batch = frames_per_batch
         self._queue: queue.Queue[Message] = queue.Queue(AHEAD)
         self._stop = threading.Event()
@@ -161,6 +164,7 @@ class Reader:
     def _next_message(self) -> Message:
         """What the thread says next; the end where the reader was closed meanwhile."""
         while True:
+            self._check()
             try:
                 return self._queue.get(timeout=WAIT)
             except queue.Empty:

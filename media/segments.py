@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -104,14 +104,16 @@ class SegmentFolder:
         self._record(segment)
         return segment
 
-    def join(self, path: str | Path, sound: Sound | None = None, tagging: Tagging | None = None) -> Written:
+    def join(self, path: str | Path, sound: Sound | None = None, tagging: Tagging | None = None,
+             check: Callable[[], None] = lambda: None) -> Written:  # fmt: skip
         """Copy all segments into one file with continuous stamps, the source's sound and tags; nothing is encoded.
 
-        Raises WriteFailed when segments are missing, overlap, or were encoded differently.
+        `check` is called before each segment and may raise to stop, which leaves no file. Raises WriteFailed when
+        segments are missing, overlap, or were encoded differently.
         """
         segments = self.segments
         _check_complete(segments, self.folder)
-        return _Joining(self, Path(path), segments, sound or Sound(), tagging or Tagging()).run()
+        return _Joining(self, Path(path), segments, sound or Sound(), tagging or Tagging(), check).run()
 
     def _is_whole(self, segment: Segment) -> bool:
         path = self.path_of(segment)
@@ -149,8 +151,8 @@ class _Joining:
     """The state of one join: an output, and the clock its decoding times come from."""
 
     def __init__(self, folder: SegmentFolder, path: Path, segments: list[Segment], sound: Sound,
-                 tagging: Tagging) -> None:  # fmt: skip
-        self._folder, self._path, self._segments = folder, path, segments
+                 tagging: Tagging, check: Callable[[], None]) -> None:  # fmt: skip
+        self._folder, self._path, self._segments, self._check = folder, path, segments, check
         self._sound, self._tagging = sound, tagging
         self._tick = folder.run.time_base
         self._origin = segments[0].first_pts
@@ -177,6 +179,7 @@ class _Joining:
                       for stream in first.streams.video]  # fmt: skip
         companions = Companions(muxer, self._sound, self._tagging.source, self._end)
         for segment in self._segments:
+            self._check()
             self._copy(segment, muxer, targets, clocks, companions, headers)
         with reporting(self._path):
             companions.finish(self._end)

@@ -6,7 +6,7 @@ Nothing here copies a tensor: `open_state_dict` gives what the file holds, where
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -81,9 +81,13 @@ def check_keys(
         )
 
 
-def check_finite(state: Mapping[str, Tensor], name: str) -> None:
-    """Raise BadCheckpoint when a tensor holds NaN or infinity. Reads every element once, a few MB at a time."""
+def check_finite(state: Mapping[str, Tensor], name: str, check: Callable[[], None] = lambda: None) -> None:
+    """Raise BadCheckpoint when a tensor holds NaN or infinity. Reads every element once, a few MB at a time.
+
+    That is what reads a file from the disk, so `check` is called before each tensor, and may raise to stop.
+    """
     for key, tensor in state.items():
+        check()
         if not is_finite(tensor):
             raise BadCheckpoint(f"{name}: {key} holds NaN or infinite values. The file is damaged; download it again.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,13 @@ def load_dit(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     operations: layers.Operations | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> NaDiT:
     """The transformer of a weights file or state dict; `dtype` is the one it computes in (None: chosen by device).
 
     Weights stay as stored and where they lie (views of the mapped file) unless `device` is another one.
-    With `operations` (ComfyUI's) give `dtype` too. Raises BadCheckpoint or UnsupportedCheckpoint.
+    With `operations` (ComfyUI's) give `dtype` too. `check` is called between tensors and may raise to stop.
+    Raises BadCheckpoint or UnsupportedCheckpoint.
     """
     state, name = open_state_dict(weights)
     state = modernize(without_conditioning(state))
@@ -38,7 +40,7 @@ def load_dit(
     shapes = plain_shapes(state, quantized)
     config = infer_config(shapes, name)
     check_keys(shapes, expected_keys(config), name)
-    check_finite({key: tensor for key, tensor in state.items() if not key.endswith(FREQS_KEY)}, name)
+    check_finite({key: tensor for key, tensor in state.items() if not key.endswith(FREQS_KEY)}, name, check)
     if dtype is not None and (not dtype.is_floating_point or dtype.itemsize < 2):
         raise BadInput(
             f"dtype is {dtype}, expected float32, bfloat16 or float16: weights may be 8-bit, arithmetic not."
@@ -46,7 +48,7 @@ def load_dit(
     device = torch.device(device)
     if operations is None or operations is nn:
         dtype = dtype or default_dtype(device)
-        module = _load_plain(config, with_usable_vectors(state, dtype), quantized, device, dtype, name)
+        module = _load_plain(config, with_usable_vectors(state, dtype), quantized, device, dtype, name, check)
     else:
         dtype = dtype or _stored_dtype(state, device)
         module = _load_with(operations, config, with_usable_vectors(state, dtype), dtype, name).to(device)
@@ -72,9 +74,10 @@ def _load_plain(
     device: torch.device,
     dtype: torch.dtype,
     name: str,
+    check: Callable[[], None],
 ) -> NaDiT:
     module = NaDiT(config, layers, "meta", dtype)
-    state = {key: _brought(tensor, device, dtype) for key, tensor in _with_freqs(state, module).items()}
+    state = {key: _brought(tensor, device, dtype, check) for key, tensor in _with_freqs(state, module).items()}
     for layer, kind in quantized.items():
         parts = {key.rpartition(".")[2]: state.pop(key) for key in list(state) if key.rpartition(".")[0] == layer}
         parent, _, leaf = layer.rpartition(".")
@@ -114,8 +117,9 @@ def _with_freqs(state: dict[str, Tensor], module: NaDiT) -> dict[str, Tensor]:
     return {key: module.freqs.clone() if key.endswith(FREQS_KEY) else tensor for key, tensor in state.items()}
 
 
-def _brought(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _brought(tensor: Tensor, device: torch.device, dtype: torch.dtype, check: Callable[[], None]) -> Tensor:
     """The tensor on the device; a copy that is made anyway is made in compute dtype, unless that makes it larger."""
+    check()
     if tensor.device == device or tensor.ndim < 2 or not tensor.is_floating_point() or tensor.dtype in FLOAT8:
         return tensor.to(device)
     return tensor.to(device, dtype if dtype.itemsize <= tensor.element_size() else None)

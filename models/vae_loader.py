@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -21,19 +21,21 @@ def load_vae(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     operations=None,
+    check: Callable[[], None] = lambda: None,
 ) -> VideoVAE:
     """The VAE in a weights file or state dict, ready to encode and decode.
 
     dtype None: float32 on the CPU, elsewhere what the file holds. `operations`: where layers come from (None: torch).
+    `check` is called between tensors and may raise to stop.
     Raises BadCheckpoint or UnsupportedCheckpoint before anything large is allocated.
     """
     state, name = open_state_dict(weights)
     config = infer_vae_config(state, name)
     check_keys(state, expected_vae_keys(config), name)
-    check_finite(state, name)
+    check_finite(state, name, check)
     device = torch.device(device)
     dtype = dtype or default_vae_dtype(state, device)
-    derived = derive_state(state)
+    derived = derive_state(state, check)
     if operations is None:
         # the order of the maps in memory: otherwise PyTorch re-orders every kernel at every call
         derived = {key: _channels_last(tensor) for key, tensor in derived.items()}
@@ -52,11 +54,12 @@ def default_vae_dtype(state: Mapping[str, Tensor], device: torch.device) -> torc
     return torch.float32 if device.type == "cpu" or stored is None else stored.dtype
 
 
-def derive_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def derive_state(state: Mapping[str, Tensor], check: Callable[[], None] = lambda: None) -> dict[str, Tensor]:
     """The checkpoint's tensors with each decoder up-sampler replaced by its composed form."""
     derived = {key: tensor for key, tensor in state.items() if ".upsamplers." not in key}
     stems = [key.removesuffix(".upscale_conv.weight") for key in state if key.endswith(".upscale_conv.weight")]
     for stem in stems:
+        check()
         expand, conv = (
             (state[f"{stem}.{layer}.weight"], state[f"{stem}.{layer}.bias"]) for layer in ("upscale_conv", "conv")
         )

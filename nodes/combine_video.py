@@ -125,7 +125,8 @@ class Saving:
             return write_clip(target, self.source, workflow=self.workflow, **options).notes
         rate = self.rate or self._rate_of_images()
         picture = media.Picture(rate=rate, duration=len(self.images) / rate)
-        written = media.write(target, batches_of(self.images, self._bits()), time_base=1 / rate, picture=picture,
+        batches = comfy_host.stoppable(batches_of(self.images, self._bits()))
+        written = media.write(target, batches, time_base=1 / rate, picture=picture,
                               tagging=self._tagging(), **options)  # fmt: skip
         return written.notes
 

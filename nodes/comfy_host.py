@@ -6,8 +6,9 @@ import ipaddress
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import comfy.model_management as memory
 import folder_paths
@@ -34,6 +35,7 @@ CACHE = "seedvr2"  # below the system user folder, which no route serves
 LARGEST_PREVIEW = 512  # pixels
 EXAMPLE = Path(__file__).resolve().parent.parent / "workflows" / "seedvr2_example.mp4"
 RUN_EVENT = "seedvr2.run"  # carries a LiveStatus
+Item = TypeVar("Item")
 Interrupted = memory.InterruptProcessingException
 log = logging.getLogger(__name__)
 RUNS = RunBoard()
@@ -225,6 +227,13 @@ def has_loaded(patchers: list) -> bool:
 def stop_if_interrupted() -> None:
     """Raise ComfyUI's interrupt when the user pressed Stop; on the thread ComfyUI called only."""
     memory.throw_exception_if_processing_interrupted()
+
+
+def stoppable(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, with a look at ComfyUI's interrupt before each."""
+    for item in items:
+        stop_if_interrupted()
+        yield item
 
 
 def is_interrupted() -> bool:

@@ -146,7 +146,8 @@ class LocalRun:
     def _foresee(self, chosen: Chosen, size: tuple[int, int], frames: int | None) -> Outlook:
         """What is planned for a source (width, height), said on the node."""
         outline, card = outline_of(chosen.dit, chosen.vae, chosen.text), self.machine.card
-        ask = partial(foresee, (size[1], size[0]), frames, self.wish, outline, self.machine, self.backend["precision"])
+        ask = partial(foresee, (size[1], size[0]), frames, self.wish, outline, self.machine, self.backend["precision"],
+                      check=comfy_host.stop_if_interrupted)  # fmt: skip
         precision = ask().plan.semantic.precision
         outlook = ask(self.speeds.known(card, outline, precision) or probe(outline, self.device, precision))
         self.told.update(plan="\n".join(line for line in (outlook.line, outlook.warning) if line))
@@ -161,7 +162,7 @@ class LocalRun:
         self.told.update(stage=LOADING.format(chosen.dit.name))
         files, dtype = (chosen.dit, chosen.vae, chosen.text), outlook.plan.semantic.dtype
         key = (files, chosen.dit.stat().st_mtime, self.device, dtype)
-        load = partial(load_network, *files, dtype=dtype)
+        load = partial(load_network, *files, dtype=dtype, check=comfy_host.stop_if_interrupted)
         return LOADED.get(key, self.device, lambda managed: load(placement=managed), self._working)
 
     def _working(self, part: Part) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from comfy_api.latest import Input, Types
 from .. import media
 from ..engine.images import batches_of, check_images, read_images, sdr_batches
 from ..media.sound import read_sound
+from . import comfy_host
 
 DEEP = media.Encoding("intermediate")  # 10-bit H.264
 
@@ -43,10 +44,10 @@ class Clip:
     allowed: tuple[Path, ...] | None = None
     address: str = ""  # public https link that `path` was fetched from
 
-    def open(self, info: media.MediaInfo | None = None) -> media.Reader:
-        """A reader of the frames wanted, opacity included where there is any."""
+    def open(self, info: media.MediaInfo | None = None, check: Callable[[], None] = lambda: None) -> media.Reader:
+        """A reader of the frames wanted, opacity included where there is any; `check` is called while it reads."""
         info = info or media.probe(self.path, self.allowed)
-        return media.read(self.path, self.selection, self.treatment, alpha=info.has_alpha, info=info)
+        return media.read(self.path, self.selection, self.treatment, alpha=info.has_alpha, info=info, check=check)
 
     @property
     def name(self) -> str:
@@ -94,9 +95,9 @@ class ClipVideo(Input.Video):
             self._info = media.probe(self.clip.path, self.clip.allowed)
         return self._info
 
-    def open(self) -> media.Reader:
-        """A reader of the frames wanted."""
-        return self.clip.open(self.info)
+    def open(self, check: Callable[[], None] = lambda: None) -> media.Reader:
+        """A reader of the frames wanted; `check` is called while it reads."""
+        return self.clip.open(self.info, check)
 
     @property
     def is_plain(self) -> bool:
@@ -123,7 +124,7 @@ class ClipVideo(Input.Video):
         return float(self.info.start + Fraction(selection.start)), float(selection.duration)
 
     def get_components(self) -> Types.VideoComponents:
-        with self.open() as reader:
+        with self.open(comfy_host.stop_if_interrupted) as reader:
             images, alpha = read_images(reader, self.clip.as_sdr)
             audio = self._sound(reader)
             return Types.VideoComponents(images=images, frame_rate=reader.rate, audio=audio, alpha=alpha)
@@ -203,7 +204,7 @@ def as_clip_video(video: Input.Video, keep_in: Path) -> ClipVideo:
 
 def write_clip(path: Path, video: ClipVideo, *, workflow: dict[str, str], **options: Any) -> media.Written:
     """Write the frames of a clip, with its own sound and tags unless `options` of media.write say otherwise."""
-    with video.open() as reader:
+    with video.open(comfy_host.stop_if_interrupted) as reader:
         info, start = reader.info, reader.start
         frames = reader
         if reader.colour.is_hdr and video.clip.as_sdr:
@@ -253,6 +254,7 @@ def _keep_components(components: Types.VideoComponents, rate: Fraction, folder: 
     path = folder / f"{digest.hexdigest()[:16]}.mkv"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        media.write(path, batches_of(images), time_base=1 / rate, encoding=media.Encoding("MKV FFV1"),
+        batches = comfy_host.stoppable(batches_of(images))
+        media.write(path, batches, time_base=1 / rate, encoding=media.Encoding("MKV FFV1"),
                     picture=media.Picture(rate=rate), sound=media.Sound(samples=samples))  # fmt: skip
     return path

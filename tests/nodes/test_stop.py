@@ -92,14 +92,14 @@ def test_a_stopped_run_says_what_is_kept_and_goes_on(server):
     assert f"{SHOT} frames of an earlier run were kept." in entry["outputs"]["36"]["text"][0]
 
 
-@pytest.mark.parametrize("stage", ["Choosing the model", "Loading large.safetensors"])
+@pytest.mark.parametrize("stage", ["Choosing the model", "Loading seedvr2_large.safetensors"])
 def test_a_stop_before_the_work_begins_does_not_wait_for_it(server, stage):
     (server.base / "models" / "SEEDVR2").mkdir(parents=True, exist_ok=True)
-    write_large_model(server.base / "models" / "SEEDVR2" / "large.safetensors")
-    server.get("/object_info/SeedVR2Anywhere.Upscale")  # as the page does, which looks at the folders anew
+    write_large_model(server.base / "models" / "SEEDVR2" / "seedvr2_large.safetensors")
     main_job = server.main_job()
-    main_job["35"]["inputs"] |= {"backend.model": "large.safetensors", "new_resolution": 32}
+    main_job["35"]["inputs"] |= {"backend.model": "seedvr2_large.safetensors", "new_resolution": 32}
     said = run_apart(run_and_stop(server, main_job, lambda last: last.get("stage") == stage))
     assert said[-1]["state"] == "stopped", said[-3:]
     assert said[-1]["stage"] == stage, "what was under way has been finished first"
+    (server.base / "models" / "SEEDVR2" / "seedvr2_large.safetensors").unlink()
     print(f"{stage}: back after {said[-1]['seconds']:.2f} s")

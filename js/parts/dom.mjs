@@ -17,6 +17,9 @@ export function number(value, options = {}) {
   return new Intl.NumberFormat(LANGUAGE, options).format(value)
 }
 
+const STATES = { running: 'Running', done: 'Done', stopped: 'Stopped', failed: 'Failed' }
+export const nameOfState = (state) => say(STATES[state] ?? state)
+export const frameCount = (done, all) => say(all ? '{done} of {all} frames' : '{done} frames', { done: number(done), all: number(all ?? 0) })
 export const dollars = (value) => number(value, { style: 'currency', currency: 'USD', maximumFractionDigits: 4 })
 
 /** 75 → "1 min 15 s" */

@@ -2,10 +2,9 @@
 
 import { api } from '../../../scripts/api.js'
 import { app } from '../../../scripts/app.js'
-import { box, button, bytes, dollars, el, number, say, toast } from './dom.mjs'
+import { box, button, bytes, dollars, el, frameCount, nameOfState, number, say, toast } from './dom.mjs'
 import { get, post, viewUrl } from './server.mjs'
 
-const STATES = { running: 'Running', done: 'Done', stopped: 'Stopped', failed: 'Failed' }
 const LEAST_MS = 1000 // between two looks at the list while a run tells how far it is
 
 /** Draw the panel; the answer takes it away again. */
@@ -64,15 +63,14 @@ class JobsPanel {
 
   card(job) {
     const size = job.size.length ? `${job.size[0]} × ${job.size[1]}` : ''
-    const frames = { done: number(job.frames), all: number(job.expected ?? 0) }
-    const count = say(job.expected ? '{done} of {all} frames' : '{done} frames', frames)
+    const count = frameCount(job.frames, job.expected)
     const when = new Date(job.updated * 1000).toLocaleString()
     const cost = job.cost_usd === null ? '' : dollars(job.cost_usd)
     const picture = job.poster ? el('img', { src: viewUrl(job.poster), alt: '', loading: 'lazy' }) : el('div', { className: 'blank' })
     const bar = el('progress', { max: 1, value: job.expected ? Math.min(1, job.frames / job.expected) : 0, 'aria-label': count })
     bar.hidden = job.state === 'done'
     return el('li', { title: job.plan, 'data-job': job.name }, picture, el('div', {},
-      el('p', {}, el('span', { className: `state ${job.state}`, textContent: say(STATES[job.state] ?? job.state) }), el('b', { textContent: job.title })),
+      el('p', {}, el('span', { className: `state ${job.state}`, textContent: nameOfState(job.state) }), el('b', { textContent: job.title })),
       el('p', { className: 'facts', textContent: [job.backend, size, count, bytes(job.bytes), cost, job.model].filter(Boolean).join(' · ') }), bar,
       el('p', { className: 'message failed', textContent: job.error }), el('p', { className: 'facts', textContent: when }),
       el('div', { className: 'row' }, ...this.actions(job))))

@@ -1,7 +1,7 @@
 /** The live run on the Upscale node: plan, stage, frames, time left, hosted segments and cost. */
 
 import { app } from '../../../scripts/app.js'
-import { box, button, dollars, duration, el, number, say } from './dom.mjs'
+import { box, button, dollars, duration, el, frameCount, nameOfState, number, say } from './dom.mjs'
 import { findNode } from './graph.mjs'
 import { openSettings } from './open.mjs'
 import { get } from './server.mjs'
@@ -10,7 +10,6 @@ const UPSCALE = 'SeedVR2Anywhere.Upscale'
 const NO_TOKEN = 'No RunComfy token'
 const LOST = 'The server was restarted. Press Run: what is finished is kept.'
 const BLANK = { state: 'done', plan: '', frames: 0, expected: null, cost_usd: null, seconds_left: null, segments: [], text: '' }
-const STATES = { running: 'Running', done: 'Done', stopped: 'Stopped', failed: 'Failed' }
 
 const statuses = new Map() // key → newest status; nodes come and go, for instance with the workflow shown
 const panels = new WeakMap() // node → panel
@@ -29,13 +28,14 @@ export function show(status) {
 /** Ask the server once about all recent runs: after a reload, a lost connection or a restart. */
 export async function catchUp() {
   const before = new Map(statuses)
-  const told = await get('/seedvr2/runs')
-  const isOld = (key) => statuses.get(key) !== before.get(key) // something newer was heard while this was on its way
-  const known = new Set(told.map(keyOf))
+  const newest = new Map((await get('/seedvr2/runs')).map((status) => [keyOf(status), status])) // the oldest come first
   for (const [key, status] of before) {
-    if (status.state === 'running' && !known.has(key) && !isOld(key)) show({ ...status, state: 'stopped', text: say(LOST) })
+    if (status.state === 'running' && !newest.has(key)) newest.set(key, { ...status, state: 'stopped', text: say(LOST) })
   }
-  for (const status of told) if (!isOld(keyOf(status)) && (status.state === 'running' || before.has(keyOf(status)))) show(status)
+  for (const [key, status] of newest) {
+    const isNewer = statuses.get(key) === before.get(key) // nothing was heard while this was on its way
+    if (isNewer && (status.state === 'running' || before.has(key))) show(status)
+  }
 }
 
 /** A run left nodes out because nothing changed for them: their panels say so. */
@@ -85,7 +85,7 @@ class Panel {
     const shot = status.shot ? say('shot {n}', { n: number(status.shot) }) : ''
     const reused = status.reused ? say('Reused, nothing computed or paid.') : ''
     const stage = status.state === 'running' ? [say(status.stage), shot].filter(Boolean).join(' · ') : reused
-    this.head.replaceChildren(el('span', { className: `state ${status.state}`, textContent: say(STATES[status.state]) }), stage)
+    this.head.replaceChildren(el('span', { className: `state ${status.state}`, textContent: nameOfState(status.state) }), stage)
     this.plan.textContent = status.plan
     this.showFrames(status)
     this.showSegments(status.segments)
@@ -95,12 +95,10 @@ class Panel {
   }
 
   showFrames({ state, frames, expected, frames_per_second: rate, seconds_left: left, cost_usd: cost }) {
-    const isKnown = Boolean(expected)
     this.bar.hidden = state !== 'running' && !frames
-    if (isKnown && (frames || state !== 'running')) this.bar.value = Math.min(1, frames / expected)
+    if (expected && (frames || state !== 'running')) this.bar.value = Math.min(1, frames / expected)
     else this.bar.removeAttribute('value') // moves by itself
-    const done = { done: number(frames), all: isKnown ? number(expected) : '' }
-    const count = say(isKnown ? '{done} of {all} frames' : '{done} frames', done)
+    const count = frameCount(frames, expected)
     this.bar.setAttribute('aria-label', count)
     const facts = frames || state === 'running' ? [count] : []
     if (rate && state === 'running') facts.push(say('{n} fps', { n: number(rate, { maximumSignificantDigits: 3 }) }))

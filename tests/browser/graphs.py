@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from seedvr2_anywhere.tests.nodes.conftest import write_clip
@@ -37,3 +38,12 @@ def load(editor: Frontend, workflow: dict) -> None:
 def press_run(editor: Frontend) -> None:
     """Click Run; returns at once."""
     editor.page.get_by_test_id("queue-button").click()
+
+
+def wait_for(look):
+    """What `look` finds, once it finds something."""
+    until = time.monotonic() + TIME_MS / 1000
+    while not (found := look()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from playwright.sync_api import expect
 from seedvr2_anywhere import media
 
-from .graphs import LOAD, TIME_MS, load, main_job, press_run
+from .graphs import LOAD, TIME_MS, load, main_job, press_run, wait_for
 
 OPEN = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
 EXAMPLE, FIRST_SHOT = "seedvr2_example.mp4", 30  # a clip of two shots
@@ -27,15 +26,6 @@ def panel(editor):
 def jobs_of(server) -> dict[str, dict]:
     """name → job, as the server lists them."""
     return {job["name"]: job for job in server.get("/seedvr2/jobs")["jobs"]}
-
-
-def wait_for(look):
-    """What `look` finds, once it finds something."""
-    until = time.monotonic() + TIME_MS / 1000
-    while not (found := look()):
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    return found
 
 
 def press_run_to_its_end(editor, panel, before: dict) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import expect
 
-from .graphs import COMBINE, TIME_MS, UPSCALE, load, main_job, press_run
+from .graphs import COMBINE, TIME_MS, UPSCALE, load, main_job, press_run, wait_for
 
 PANEL = ".run"
 TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', status)"
@@ -19,6 +23,18 @@ HOSTED = {
     ],
 }  # fmt: skip
 SLOW = {"new_resolution": 720}
+
+
+@contextlib.contextmanager
+def disconnected(page) -> Iterator[None]:
+    """The page's socket is lost and cannot be opened anew until the end."""
+    is_reachable = False
+    page.route_web_socket(
+        re.compile("/ws"), lambda socket: socket.connect_to_server() if is_reachable else socket.close()
+    )
+    page.evaluate("() => app.api.socket.close()")
+    yield
+    is_reachable = True
 
 
 def test_a_run_shows_its_plan_and_its_end_and_saves_nothing_of_it(editor):
@@ -94,14 +110,37 @@ def test_what_is_not_of_this_graph_is_not_shown(canvas, other):
     expect(canvas.page.locator(PANEL)).to_have_count(0)
 
 
+@pytest.mark.parametrize("state, word", [("stopped", "Stopped"), ("running", "Running"), ("failed", "Failed")])
+def test_after_a_lost_connection_the_newest_of_several_runs_is_shown(canvas, state, word):
+    load(canvas, main_job())
+    page, newest = canvas.page, HOSTED | {"prompt": "2", "plan": "1080 × 720"}
+    elsewhere = HOSTED | {"prompt": "9", "node": "99"}
+    told = [HOSTED | {"state": "done"}, elsewhere, newest | {"state": state, "text": "It."}]
+    page.route("**/seedvr2/runs", lambda route: route.fulfill(json=told))
+    page.evaluate(TELL, newest)
+    expect(page.locator(PANEL)).to_contain_text("1080 × 720")
+    page.evaluate("() => app.api.dispatchCustomEvent('reconnected')")
+    expect(page.locator(PANEL)).to_contain_text("It.")
+    expect(page.locator(PANEL)).to_contain_text(word)
+    expect(page.locator(PANEL)).to_contain_text("1080 × 720")
+
+
 def test_a_run_is_shown_again_after_a_reload_and_after_a_lost_connection(canvas, server):
-    load(canvas, main_job(seed=2, **SLOW))
-    page = canvas.page
+    """A run of the same node is over already, and the slow one stops while nobody hears it."""
+    load(canvas, main_job(seed=2))
+    page, panel = canvas.page, canvas.page.locator(PANEL)
     press_run(canvas)
-    expect(page.locator(PANEL)).to_contain_text("Running", timeout=TIME_MS)
+    expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
+    canvas.set_widget(UPSCALE, "new_resolution", SLOW["new_resolution"])
+    press_run(canvas)
+    expect(panel).to_contain_text("1080 × 720", timeout=TIME_MS)
     page.reload()
-    expect(page.locator(PANEL)).to_contain_text("Running", timeout=TIME_MS)
-    page.evaluate("() => app.api.socket.close()")
-    server.post("/interrupt", {})
-    expect(page.locator(PANEL)).to_contain_text("Stopped", timeout=TIME_MS)
-    expect(page.locator(PANEL)).to_contain_text("Run continues")
+    expect(panel.locator(".state.running")).to_be_visible(timeout=TIME_MS)
+    expect(panel).to_contain_text("1080 × 720")
+    with disconnected(page):
+        server.post("/interrupt", {})
+        wait_for(lambda: server.get("/seedvr2/runs")[-1]["state"] == "stopped")
+        expect(panel.locator(".state.running")).to_be_visible()
+    expect(panel.locator(".state.stopped")).to_be_visible(timeout=TIME_MS)
+    expect(panel).to_contain_text("Run continues")
+    expect(panel).to_contain_text("1080 × 720")

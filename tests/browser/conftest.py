@@ -63,3 +63,18 @@ def canvas(browser, server):
     with frontend.opened(browser, server.address) as found:
         yield found
         assert found.failures == []
+
+
+@pytest.fixture(scope="module", params=frontend.RENDERERS)
+def lasting_page(browser, server, request):
+    """A page for all tests of a file, in each renderer: opening one takes seconds."""
+    with frontend.opened(browser, server.address, request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def lasting(lasting_page):
+    """That page with an empty graph; what was told of runs before is still known to it."""
+    lasting_page.page.evaluate("() => app.rootGraph.clear()")
+    yield lasting_page
+    assert lasting_page.failures == []

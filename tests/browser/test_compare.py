@@ -22,20 +22,27 @@ def comparing(before: list, after: list, seed: int) -> dict:
     return main_job(seed=seed) | {COMPARE: node}
 
 
-@pytest.fixture
-def films(editor):
+@pytest.fixture(scope="module")
+def loaded(lasting_page):
     """The page after a run, with a comparison that has loaded."""
-    load(editor, comparing([LOAD, 0], [UPSCALE, 0], 10 + len(editor.renderer)))
-    press_run(editor)
-    expect(editor.page.locator(".compare.loaded")).to_be_visible(timeout=TIME_MS)
-    editor.page.wait_for_function(
+    load(lasting_page, comparing([LOAD, 0], [UPSCALE, 0], 10 + len(lasting_page.renderer)))
+    press_run(lasting_page)
+    expect(lasting_page.page.locator(".compare.loaded")).to_be_visible(timeout=TIME_MS)
+    lasting_page.page.wait_for_function(
         "() => { const root = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)"
         ".find(one => one.querySelector('.compare')); return [...root.querySelectorAll('video')]"
         ".every(one => one.readyState > 2) }",
         timeout=TIME_MS,
     )
-    editor.show_all()
-    return editor.page
+    lasting_page.show_all()
+    return lasting_page
+
+
+@pytest.fixture
+def films(loaded):
+    """The comparison, playing, for one test after another."""
+    yield loaded.page
+    assert loaded.failures == []
 
 
 def times(page) -> list[float]:
@@ -43,24 +50,17 @@ def times(page) -> list[float]:
     return page.locator(".compare video").evaluate_all(TIMES)
 
 
-def test_films_play_together_step_by_frames_and_go_with_the_node(films):
-    box = films.locator(".compare")
-    films.wait_for_timeout(500)
-    first = times(films)[0]
-    films.wait_for_function(
-        "first => { const root = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)"
-        ".find(one => one.querySelector('.compare')); return root.querySelector('video').currentTime !== first }",
-        arg=first,
-    )
-    box.get_by_role("button", name="Play or pause").click()
-    box.get_by_label("Position").fill("5")
-    films.wait_for_timeout(300)
-    for label, index in (("One frame on", 6), ("One frame on", 7), ("One frame back", 6)):
-        box.get_by_role("button", name=label).click()
-        expect(box.locator(".row").first).to_contain_text(f"{index + 1} / 24")
-        assert times(films) == pytest.approx([(index + 0.5) * FRAME] * 2, abs=1e-3)
-    films.evaluate("id => app.rootGraph.remove(app.rootGraph.getNodeById(id))", int(COMPARE))
-    expect(box).to_have_count(0)
+def test_the_still_picture_has_both_sides(films):
+    films.get_by_role("button", name="Play or pause").click()
+    with films.expect_download() as kept:
+        films.get_by_role("button", name="Save picture").click()
+    assert kept.value.suggested_filename.startswith("clip_")
+    picture = Image.open(io.BytesIO(kept.value.path().read_bytes())).convert("RGB")
+    assert picture.size == (72, 48)
+    assert picture.getpixel((36, 10)) == (255, 255, 255)  # the line in the middle
+    colours = picture.resize((2, 1), Image.Resampling.BOX).getcolors()
+    assert colours and all(sum(colour) > 30 for _, colour in colours)
+    films.get_by_role("button", name="Play or pause").click()
 
 
 def test_the_line_follows_mouse_and_keys_and_both_sides_zoom_together(films):
@@ -91,16 +91,24 @@ def test_the_line_follows_mouse_and_keys_and_both_sides_zoom_together(films):
     assert films.locator(".side > *").evaluate_all(scale) == [1, 1]
 
 
-def test_the_still_picture_has_both_sides(films):
-    films.get_by_role("button", name="Play or pause").click()
-    with films.expect_download() as kept:
-        films.get_by_role("button", name="Save picture").click()
-    assert kept.value.suggested_filename.startswith("clip_")
-    picture = Image.open(io.BytesIO(kept.value.path().read_bytes())).convert("RGB")
-    assert picture.size == (72, 48)
-    assert picture.getpixel((36, 10)) == (255, 255, 255)  # the line in the middle
-    colours = picture.resize((2, 1), Image.Resampling.BOX).getcolors()
-    assert colours and all(sum(colour) > 30 for _, colour in colours)
+def test_films_play_together_step_by_frames_and_go_with_the_node(films):
+    box = films.locator(".compare")
+    films.wait_for_timeout(500)
+    first = times(films)[0]
+    films.wait_for_function(
+        "first => { const root = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)"
+        ".find(one => one.querySelector('.compare')); return root.querySelector('video').currentTime !== first }",
+        arg=first,
+    )
+    box.get_by_role("button", name="Play or pause").click()
+    box.get_by_label("Position").fill("5")
+    films.wait_for_timeout(300)
+    for label, index in (("One frame on", 6), ("One frame on", 7), ("One frame back", 6)):
+        box.get_by_role("button", name=label).click()
+        expect(box.locator(".row").first).to_contain_text(f"{index + 1} / 24")
+        assert times(films) == pytest.approx([(index + 0.5) * FRAME] * 2, abs=1e-3)
+    films.evaluate("id => app.rootGraph.remove(app.rootGraph.getNodeById(id))", int(COMPARE))
+    expect(box).to_have_count(0)
 
 
 def test_images_are_compared_too_and_a_lost_file_is_named(canvas, server):

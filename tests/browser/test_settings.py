@@ -6,6 +6,7 @@ import json
 
 import pytest
 from playwright.sync_api import expect
+from seedvr2_anywhere.tools import frontend
 
 SECRET = "rc_test_0123456789abcdef_never_shown"
 SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
@@ -24,14 +25,25 @@ KEPT = """async () => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def lasting_canvas(browser, server):
+    """One page for the tests of the dialog, which is opened anew for each."""
+    with frontend.opened(browser, server.address) as found:
+        yield found
+
+
 @pytest.fixture
-def page(canvas, server):
+def page(lasting_canvas, server):
     """The page with the section open, nothing saved before."""
     server.call("DELETE", "/seedvr2/token", {})
-    canvas.page.evaluate("() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
-    canvas.page.locator(SECTION).click()
-    expect(canvas.page.get_by_label(LABEL).locator("visible=true").last).to_be_visible()
-    return canvas.page
+    page = lasting_canvas.page
+    page.evaluate("() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
+    page.locator(SECTION).click()
+    expect(page.get_by_label(LABEL).locator("visible=true").last).to_be_visible()
+    yield page
+    page.keyboard.press("Escape")
+    expect(page.locator(SECTION)).to_have_count(0)
+    assert lasting_canvas.failures == []
 
 
 def test_a_token_is_set_replaced_and_cleared_and_never_shown(page, server):

@@ -177,7 +177,8 @@ class FrameDecoder:
     def _packets(self, container: av.container.InputContainer) -> Iterator[av.Packet]:
         continuity = Continuity() if container.format.name in RESTARTING_CONTAINERS else None
         # not by stream.type: PyAV 16 crashes on asking a stream of no known kind, as in a damaged AVI
-        streams = sorted([*container.streams.video, *container.streams.audio], key=lambda stream: stream.index)
+        streams: list[av.stream.Stream] = [*container.streams.video, *container.streams.audio]
+        streams.sort(key=lambda stream: stream.index)
         packets = container.demux(*streams)
         while not self.stop.is_set():
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
@@ -118,12 +119,12 @@ def probed_pts(path: Path, stream: int = 0) -> list[Fraction]:
 
 def ffmpeg_sound(path: Path, stream: int = 0, rate: int = RATE) -> np.ndarray:
     """float32 [C, N] of a sound track as Debian's ffmpeg plays it, from time zero on."""
-    probe = ffprobe(path)
-    channels = [one for one in probe["streams"] if one["codec_type"] == "audio"][stream]["channels"]
     command = ["ffmpeg", "-v", "error", "-copyts", "-i", str(path), "-map", f"0:a:{stream}",
-               "-af", f"aresample={rate}:async=1:first_pts=0", "-f", "f32le", "-"]  # fmt: skip
-    raw = subprocess.run(command, capture_output=True, check=True).stdout
-    return np.frombuffer(raw, np.float32).reshape(-1, channels).T
+               "-af", f"aresample={rate}:async=1:first_pts=0", "-c:a", "pcm_f32be", "-f", "au", "-"]  # fmt: skip
+    played = subprocess.run(command, capture_output=True, check=True).stdout
+    # Sun's header: magic, where the samples begin, their length, coding, rate and channels, 32 bits each
+    begin, channels = struct.unpack_from(">4xI12xI", played)
+    return np.frombuffer(played, ">f4", offset=begin).reshape(-1, channels).T.astype(np.float32)
 
 
 def ffmpeg_frames(path: Path, pixel_format: str = "rgb24", filters: str = "null") -> bytes:

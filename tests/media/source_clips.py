@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,15 @@ def numbers_of(frames: np.ndarray) -> list[int]:
     return [int(sum(1 << bit for bit, value in enumerate(row[:16]) if value > limit)) for row in samples]
 
 
-def texture(width: int, height: int, seed: int = 1) -> np.ndarray:
-    """A smooth random luma [height, width] of mean 128, to be moved about."""
-    rng = np.random.default_rng(seed)
+@cache
+def texture(width: int, height: int) -> np.ndarray:
+    """A smooth random luma, uint8 [height, width] of mean 128, to be moved about."""
+    rng = np.random.default_rng(1)
     coarse = rng.normal(0, 1, (height // 4 + 1, width // 8 + 1))
     fine = np.kron(coarse, np.ones((4, 8)))[:height, :width]
     for _ in range(2):
         fine = (fine + np.roll(fine, 1, 0) + np.roll(fine, 1, 1) + np.roll(fine, 2, 1)) / 4
-    return np.clip(128 + 45 * fine / fine.std(), 20, 230)
+    return np.rint(np.clip(128 + 45 * fine / fine.std(), 20, 230)).astype(np.uint8)
 
 
 def moved(picture: np.ndarray, time: float, speed: float = 4.0) -> np.ndarray:
@@ -153,7 +155,7 @@ def gray_frames(pictures: Iterable[np.ndarray]) -> list[list[np.ndarray]]:
     frames = []
     for picture in pictures:
         chroma = np.full((picture.shape[0] // 2, picture.shape[1] // 2), 128, np.uint8)
-        frames.append([np.rint(picture).astype(np.uint8), chroma, chroma])
+        frames.append([picture, chroma, chroma])
     return frames
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from .. import media
 from ..net.locks import try_lock
 from .windows import Windowing
 
@@ -204,6 +205,12 @@ class Job:
                 part.replace(self._manifest)
             except OSError as error:
                 raise JobError(f"{self._manifest} cannot be written: {error.strerror}. Make room there.") from error
+
+
+def require_place(root: Path) -> None:
+    """Raise JobError when no job can be kept below `root`, before anything is downloaded or computed for one."""
+    if reason := media.obstacle_to(root):
+        raise JobError(f"{root} cannot be written: {reason}. Choose another job folder.")
 
 
 def _lock_patiently(file: IO[bytes]) -> bool:

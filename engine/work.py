@@ -45,7 +45,7 @@ class Upscaled:
     size: tuple[int, int]  # width, height
     rate: Fraction
     reused: int  # frames that earlier runs had finished
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the plan that the run began with does not say
     plan: str = ""  # in one line
 
 
@@ -71,6 +71,7 @@ class Work:
         self._told = -1  # frames kept, as the host knows
         self._shot = 0  # first frame of the one being worked on
         self._reused: int | None = None  # frames of earlier runs
+        self._planned = plan.remarks  # known before the run
 
     def run(self) -> Upscaled:
         """Finish the job. What is finished when something goes wrong is kept, and the manifest says what happened."""
@@ -164,7 +165,8 @@ class Work:
         for leftover in (folder.folder, job.folder / LATENTS):
             shutil.rmtree(leftover, ignore_errors=True)
         height, width = order.clip.target
-        notes = (*self._plan.remarks, *map(str, reader.losses), *reader.notes, *written.notes)
+        learned = [remark for remark in self._plan.remarks if remark not in self._planned]
+        notes = (*learned, *map(str, reader.losses), *reader.notes, *written.notes)
         plan = describe(self._plan, order.clip)
         return Upscaled(written.path, written.frames, (width, height), reader.rate, self._reused or 0, notes, plan)
 

@@ -19,6 +19,7 @@ from .description import (
 from .identity import identify
 from .output import Cadence, Encoding, Picture, Samples, Sound, Tagging, Written
 from .pipeline import Treatment
+from .places import copy_file, obstacle_to
 from .probe import count_frames, probe
 from .read import Reader, read
 from .segments import Run, Segment, SegmentFolder
@@ -56,8 +57,10 @@ __all__ = [
     "Writer",
     "Written",
     "copy",
+    "copy_file",
     "count_frames",
     "identify",
+    "obstacle_to",
     "probe",
     "read",
     "resolve",

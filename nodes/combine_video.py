@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,8 +46,9 @@ class VideoCombine(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, input_types, format, frame_rate=None) -> bool | str:
-        """Types of wires, which ComfyUI leaves to whoever asks for them, and the rule for the rate."""
+    def validate_inputs(cls, input_types, format, filename_prefix=None, save_output=True,
+                        frame_rate=None) -> bool | str:  # fmt: skip
+        """Types of wires, which ComfyUI leaves to whoever asks for them, the rule for the rate, and the place."""
         types = wire_types()
         for name, received in input_types.items():
             expected = types.get(name)
@@ -62,7 +62,7 @@ class VideoCombine(io.ComfyNode):
             return f"frame_rate is {frame_rate:g}; expected 0 to {HIGHEST_RATE}."
         if frame_rate == 0 and "video" not in input_types:
             return NO_RATE
-        return True
+        return True if filename_prefix is None else comfy_host.place_trouble(filename_prefix, save_output) or True
 
     @classmethod
     def execute(cls, frame_rate, filename_prefix, format, video=None, images=None, audio=None,
@@ -137,7 +137,7 @@ class Saving:
             raise ValueError(
                 "copy saves a video file as it is: connect video alone, whole, with frame_rate 0. Or choose a format."
             )
-        shutil.copyfile(source.info.path, target)
+        media.copy_file(source.info.path, target)
         return ("Copied as it is; nothing was encoded, and this graph is not stored in it.",)
 
     def _named(self, prefix: str) -> str:

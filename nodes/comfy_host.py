@@ -19,6 +19,7 @@ from comfy.utils import ProgressBar
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.validation import validate_node_input
 
+from .. import media
 from ..engine.host import Host, Progress
 from ..engine.machine import Machine, card_of, limited
 from ..engine.plan import Room
@@ -123,6 +124,16 @@ def place_for(prefix: str, size: tuple[int, int], is_kept: bool) -> tuple[Path, 
     root = folder_paths.get_output_directory() if is_kept else str(temporary_folder())
     folder, name, counter, below, _ = folder_paths.get_save_image_path(prefix, root, *size)
     return Path(folder), f"{name}_{counter:05}_", below
+
+
+def place_trouble(prefix: str, is_kept: bool) -> str:
+    """Why no result can be written where a prefix leads; empty where nothing stands in the way."""
+    root = Path(folder_paths.get_output_directory()) if is_kept else temporary_folder()
+    folder = Path(os.path.abspath(root / Path(prefix).parent))
+    if not folder.is_relative_to(os.path.abspath(root)):
+        return f"filename_prefix {prefix} leads out of {root}. Name a folder inside it."
+    reason = media.obstacle_to(folder)
+    return f"Nothing can be saved in {folder}: {reason}. Choose another folder in filename_prefix." if reason else ""
 
 
 def view_of(path: Path) -> dict[str, str] | None:

@@ -11,8 +11,10 @@ import torch
 from comfy_api.latest import Input
 
 from .. import net
+from ..engine.attend import attended
 from ..engine.choice import Chosen, Place, choose, to_fetch
 from ..engine.images import check_images, restore_images
+from ..engine.job import require_place
 from ..engine.network import Network, load_network, outline_of
 from ..engine.outlook import Outlook, foresee, middle_of, plan_line
 from ..engine.placement import Part
@@ -62,6 +64,8 @@ class LocalRun:
         with self._telling(reader.expected):
             if (first := self._to_fetch()) and self.run == ESTIMATE:
                 return self._estimated([self._sizes(reader.size, reader.expected), first, *remarks])
+            if self.run != ESTIMATE:
+                require_place(self.jobs)
             chosen = self._choose()
             outlook = self._foresee(chosen, reader.size, reader.expected)
             notes = [*outlook.lines, *remarks, *chosen.notes]
@@ -149,7 +153,8 @@ class LocalRun:
         ask = partial(foresee, (size[1], size[0]), frames, self.wish, outline, self.machine, self.backend["precision"],
                       check=comfy_host.stop_if_interrupted)  # fmt: skip
         precision = ask().plan.semantic.precision
-        outlook = ask(self.speeds.known(card, outline, precision) or probe(outline, self.device, precision))
+        measure = partial(attended, partial(probe, outline, self.device, precision), comfy_host.stop_if_interrupted)
+        outlook = ask(self.speeds.known(card, outline, precision) or measure())
         self.told.update(plan="\n".join(line for line in (outlook.line, outlook.warning) if line))
         return outlook
 

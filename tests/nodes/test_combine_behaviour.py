@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.comfy_toys import pack_module
 from seedvr2_anywhere.tests.nodes.conftest import error_of
 
 GRADED = {"format.quality": "high", "format.crf": -1}
@@ -120,18 +118,3 @@ def test_hdr_is_kept_where_it_is_wished_and_where_ten_bits_hold_it(server):
     assert (info.colour.transfer, info.bit_depth) == ("pq", 10)
     shown = combine(server, "hdr.mp4", format="MP4 (H.265)", filename_prefix="sdr", **CODED)
     assert saved(server, run(server, shown)).colour.transfer == "sdr"
-
-
-def test_a_place_that_cannot_be_written_is_named(server):
-    (server.output / "in_the_way").write_text("a file")
-    said = error_of(server.run(combine(server, filename_prefix="in_the_way/clip")))
-    assert "in_the_way" in said
-
-
-@pytest.mark.comfy
-@pytest.mark.parametrize("disabled", [True, False])
-def test_the_workflow_is_stored_unless_comfyui_forbids_it(monkeypatch, disabled):
-    host, node = pack_module("comfy_host"), pack_module("combine_video")
-    monkeypatch.setattr(host.args, "disable_metadata", disabled)
-    hidden = SimpleNamespace(prompt={"33": {}}, extra_pnginfo={"workflow": {"nodes": []}})
-    assert set(node._workflow(hidden)) == (set() if disabled else {"prompt", "workflow"})

@@ -9,6 +9,8 @@ import pytest
 from seedvr2_anywhere import media
 from seedvr2_anywhere.tests.nodes.conftest import error_of, refusal_of, report_of
 
+HDR_LIGHT = 0.02  # of the PQ code: the mean of a clip whose colours follow the source
+
 RGBA = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 2, "color": 0x806040}},
     "2": {"class_type": "SolidMask", "inputs": {"value": 0.25, "width": 32, "height": 32}},
@@ -109,7 +111,7 @@ def test_images_keep_their_opacity(server):
     [
         (1, (32, 32), {}, "1 frame"),
         (3, (2, 2), {"new_resolution": 16}, "2 × 2 → 16 × 16"),
-        (3, (32, 32), {"batch_size": 7}, "windows of"),
+        (3, (32, 32), {"batch_size": 7}, "batch_size 7 works as 9"),
         (3, (32, 32), {"batch_size": 1}, "frames one by one"),
     ],
 )
@@ -120,6 +122,7 @@ def test_unusual_clips_and_windows_work(server, frames, size, widgets, said):
     workflow["33"]["inputs"] |= {"video": name, "frame_load_cap": 99}
     report = report_of(server.run(workflow))
     assert said in report
+    assert report.count("works as") <= 1, "said twice"
     assert f"{frames} frames restored." in report or "1 frame" in report
 
 
@@ -130,3 +133,23 @@ def test_a_clip_that_cannot_be_read_is_refused_before_the_queue(server, content)
     workflow = upscale_only(server)
     workflow["33"]["inputs"]["video"] = name
     assert name in refusal_of(server, workflow)
+
+
+def test_hdr_goes_through_restored_and_tagged(server):
+    """PQ in, PQ out: Load Video (keep) → Upscale → Video Combine in 10 bits."""
+    levels = np.linspace(8000, 40000, 48 * 64 * 3).reshape(1, 48, 64, 3).astype(np.uint16).repeat(5, 0)
+    colour = media.Colour(matrix="bt2020", range="limited", transfer="pq", primaries="bt2020")
+    media.write(server.input / "graded.mp4", [(levels, np.arange(5))], time_base=1 / media.snap_rate(24),
+                encoding=media.Encoding("MP4 H.265", bit_depth=10), picture=media.Picture(colour=colour))  # fmt: skip
+    workflow = server.main_job()
+    workflow["33"]["inputs"] |= {"video": "graded.mp4", "hdr": "keep"}
+    workflow["35"]["inputs"]["new_resolution"] = 96
+    del workflow["34"]["inputs"]["format.crf"], workflow["34"]["inputs"]["format.encoder"]
+    workflow["34"]["inputs"] |= {"format": "MP4 (H.265)", "format.bit_depth": "auto", "format.crf": -1,
+                                 "format.encoder": "cpu", "filename_prefix": "graded"}  # fmt: skip
+    workflow["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
+    assert "HDR kept" in report_of(server.run(workflow))
+    saved = media.probe(next(server.output.glob("graded_*.mp4")))
+    assert (saved.colour.transfer, saved.bit_depth, saved.size) == ("pq", 10, (128, 96))
+    found = np.concatenate([batch[0] for batch in media.read(saved.path)]).mean(axis=(1, 2, 3)) / 65535
+    assert np.abs(found - levels.mean() / 65535).max() < HDR_LIGHT, "another light than the source's"

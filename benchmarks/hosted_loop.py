@@ -18,9 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from seedvr2_anywhere.tools import comfyui
-
 from hosted import ROOT, SIZE, TOKEN, service_module, service_with, write_clip
+from seedvr2_anywhere.tools import comfyui
 
 TARGET_MS, IDLE_S = 50, 10
 PROBE = "loop_probe"

@@ -35,6 +35,13 @@ STEPS: dict[str, list[str]] = {
     "format": [f"{BIN}/ruff", "format", "--check", "."],
     "types": [f"{BIN}/basedpyright", "--level", "error"],
     "media on PyAV 16.0.1": [f"{OLD_PYAV}/bin/python", *PYTEST, "tests/media"],
+    "core's video nodes on PyAV 16.0.1": [
+        "/usr/bin/env",
+        "SEEDVR2_PYAV=oldest",
+        f"{BIN}/python",
+        *PYTEST,
+        "tests/nodes/test_interop.py",
+    ],
     "tests": [f"{BIN}/python", *PYTEST, "tests"],
     "page on the newest frontend": [
         "/usr/bin/env",
@@ -48,8 +55,8 @@ STEPS: dict[str, list[str]] = {
 }
 
 
-# keeps one core busy and measures nothing: it runs while the other steps do, and is shown when they are done
-BESIDE = "media on PyAV 16.0.1"
+# keep one core busy and measure nothing: they run while the other steps do, and are shown when those are done
+BESIDE = ("media on PyAV 16.0.1", "core's video nodes on PyAV 16.0.1")
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +65,7 @@ def main(arguments: list[str]) -> int:
     if browser_program() is None:
         print("[check] tests in a browser are left out: no Chromium on this machine (apt-get install chromium)")
     with ThreadPoolExecutor(1) as beside:
-        waiting = {name: beside.submit(_run_quietly, name, extra) for name in names if name == BESIDE}
+        waiting = {name: beside.submit(_run_quietly, name, extra) for name in names if name in BESIDE}
         passed = {name: _run(name, extra) for name in names if name not in waiting}
         passed |= {name: _show(*step.result()) for name, step in waiting.items()}
     failed = [name for name in names if not passed[name]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import json
+import os
+import shutil
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +15,12 @@ import pytest
 from seedvr2_anywhere import media
 from seedvr2_anywhere.tests.nodes import hosted_desk
 from seedvr2_anywhere.tools import comfyui
+from seedvr2_anywhere.tools.environment import OLD_PYAV
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PYAV = "SEEDVR2_PYAV"  # "oldest": the server reads and writes with the oldest PyAV, not the newest
+PROBE = "start_probe"  # what this pack does while ComfyUI starts
+ROOMS = ("nodes", "engine", "cloud", "models", "media", "net")
 RUN_SECONDS = 240  # many times what the longest run takes on an idle machine
 SIZE, FRAMES, RATE = (48, 32), 24, Fraction(24)  # width and height
 
@@ -51,8 +58,22 @@ def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     (base / "input").mkdir()
     write_clip(base / "input" / "clip.mp4")
-    with comfyui.running(base, threads=1) as found:
+    shutil.copytree(Path(__file__).with_name(PROBE), base / "custom_nodes" / PROBE)
+    for room in ROOMS:
+        compileall.compile_dir(ROOT / room, quiet=1)  # as at any start but the first one
+    both, variables = ("--whitelist-custom-nodes", comfyui.PACK, PROBE), other_pyav(tmp_path_factory)
+    with comfyui.running(base, *both, threads=1, variables=variables) as found:
         yield Server(found.address, found.base, found.process)
+
+
+def other_pyav(tmp_path_factory) -> dict[str, str]:
+    """Variables with which a server finds the oldest PyAV that ComfyUI allows, where PYAV asks for it."""
+    if os.environ.get(PYAV) != "oldest":
+        return {}
+    folder = tmp_path_factory.mktemp("pyav")
+    for one in OLD_PYAV.glob("lib/python*/site-packages/av*"):
+        (folder / one.name).symlink_to(one)
+    return {"PYTHONPATH": str(folder)}
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import report_of
+from seedvr2_anywhere.tests.nodes.conftest import PYAV, report_of
+from seedvr2_anywhere.tools.environment import OLD_PYAV
 
 COLOURS = np.array([[230, 40, 40], [40, 200, 60], [50, 60, 220], [240, 240, 240], [20, 20, 20], [128, 100, 160]])
 SIDE, FRAMES, TOLERANCE = 32, 12, 3  # pixels of a patch
@@ -57,6 +61,19 @@ def check(frames: np.ndarray, first: int, count: int) -> None:
 def run(server, workflow: dict) -> None:
     entry = server.run(workflow)
     assert entry["status"]["status_str"] == "success", entry["status"]
+
+
+def test_the_server_has_the_pyav_that_was_asked_for(server):
+    libraries = {Path(line.split()[-1]).parent for line in maps_of(server) if "/av.libs/" in line}
+    assert {OLD_PYAV.resolve() in path.parents for path in libraries} == {os.environ.get(PYAV) == "oldest"}
+
+
+def maps_of(server) -> list[str]:
+    """The files in a process's memory (Linux)."""
+    path = Path(f"/proc/{server.process.pid}/maps")
+    if not path.exists():
+        pytest.skip("this system does not tell which libraries a process uses")
+    return path.read_text().splitlines()
 
 
 def test_our_clip_through_cores_trim_and_save(server, card):

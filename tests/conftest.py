@@ -34,3 +34,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One real ComfyUI for the tests of all rooms that ask for no other."""
+    from seedvr2_anywhere.tests.nodes import real_server  # media/ is also tested where it cannot be imported
+
+    with real_server.opened(tmp_path_factory) as found:
+        yield found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ HOSTED_WORKFLOW = ROOT / "workflows" / "api" / "hosted_upscale.json"
 UPSCALE, COMBINE = "35", "34"
 RESOLUTION = 288  # twice the clip's short side: small, as any machine's processor shall do it
 HOSTED_RESOLUTION = 720  # the least that RunComfy takes
+TERMINATED = 143  # exit code, as shells count it
 POLL_SECONDS, SAY_SECONDS = 0.5, 10
 SHOWN, GAP = (15, 40), 8  # frames of the comparison, one of each shot, and pixels between pictures
 # where people keep the Python of their ComfyUI, seen from its folder
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
     enter(options.comfyui)
     import comfyui
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))  # the server is not left behind
     WORK.mkdir(exist_ok=True)
     if options.demo_cloud:
         return demo_cloud(comfyui, options)

@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from seedvr2_anywhere.tests.nodes.conftest import write_clip
+from seedvr2_anywhere.tests.nodes.real_server import write_clip
 from seedvr2_anywhere.tools.frontend import Frontend
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "api" / "video_upscale.json"

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import error_of
+from seedvr2_anywhere.tests.nodes.real_server import error_of
 
 GRADED = {"format.quality": "high", "format.crf": -1}
 CODED = GRADED | {"format.bit_depth": "auto", "format.encoder": "cpu"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import RUN_SECONDS, error_of, refusal_of, report_of
+from seedvr2_anywhere.tests.nodes.real_server import RUN_SECONDS, error_of, refusal_of, report_of
 from seedvr2_anywhere.tools import campaign_server
 
 JOBS = "seedvr2_jobs"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import PYAV, report_of
+from seedvr2_anywhere.tests.nodes.real_server import PYAV, report_of
 from seedvr2_anywhere.tools.environment import OLD_PYAV
 
 COLOURS = np.array([[230, 40, 40], [40, 200, 60], [50, 60, 220], [240, 240, 240], [20, 20, 20], [128, 100, 160]])

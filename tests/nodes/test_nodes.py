@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import error_of, refusal_of
+from seedvr2_anywhere.tests.nodes.real_server import error_of, refusal_of
 
 SNAPSHOT = Path(__file__).with_name("object_info.json")
 IDS = ("SeedVR2Anywhere.LoadVideo", "SeedVR2Anywhere.Upscale", "SeedVR2Anywhere.VideoCombine")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import RUN_SECONDS, error_of, report_of
+from seedvr2_anywhere.tests.nodes.real_server import RUN_SECONDS, error_of, report_of
 from seedvr2_anywhere.tools import campaign_server, comfyui
 
 FRAMES, KEPT = 90, campaign_server.SHOT  # of three shots, and of the first

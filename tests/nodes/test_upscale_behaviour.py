@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.conftest import error_of, refusal_of, report_of
+from seedvr2_anywhere.tests.nodes.real_server import error_of, refusal_of, report_of
 
 HDR_LIGHT = 0.02  # of the PQ code: the mean of a clip whose colours follow the source
 

@@ -16,6 +16,7 @@ import torch
 
 from ..models.config import LATENT_CHANNELS, DiTConfig
 from ..models.dit_memory import dit_peak_bytes
+from ..models.kernels import are_present
 from ..models.vae_config import SPATIAL_FACTOR, VAEConfig
 from ..models.vae_memory import Footprint, decoder_footprint, encoder_footprint
 from .errors import EngineError
@@ -214,7 +215,8 @@ def predict(card: Card, network: Outline, clip: Clip, semantic: Semantic, neutra
     encoder, decoder = (_footprint(kind, card, network, clip, semantic, neutral) for kind in ("encode", "decode"))
     states = 0 if neutral.state == "host" else encoder.state + decoder.state
     vae = encoder.weights + decoder.weights
-    at_work = _window_bytes(card, network, clip.padded, semantic.windowing.length, semantic.dtype)
+    fused = are_present(card.kind)
+    at_work = _window_bytes(card, network, clip.padded, semantic.windowing.length, semantic.dtype, fused)
     resident = network.dit_bytes if neutral.weights == "resident" else 0
     held = BLOCKS_IN_FLIGHT * network.dit_bytes // network.dit.layers
     used = held if neutral.weights == "streamed" else network.dit_bytes
@@ -296,10 +298,12 @@ def _window_latents(card: Card, network: Outline, padded: tuple[int, int], dtype
     return next(fitting, WINDOWS[-1])
 
 
-def _window_bytes(card: Card, network: Outline, padded: tuple[int, int], latents: int, dtype: torch.dtype) -> int:
+def _window_bytes(
+    card: Card, network: Outline, padded: tuple[int, int], latents: int, dtype: torch.dtype, fused: bool = False
+) -> int:
     """Memory of one transformer call beside its weights; separate pictures take turns."""
     grid = (max(1, latents), padded[0] // SPATIAL_FACTOR, padded[1] // SPATIAL_FACTOR)
-    return dit_peak_bytes(network.dit, grid, network.text_length, dtype, card.kind)
+    return dit_peak_bytes(network.dit, grid, network.text_length, dtype, card.kind, fused=fused)
 
 
 def _levels(card: Card) -> Iterator[Neutral]:

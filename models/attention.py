@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from . import kernels
 from .config import DiTConfig
 from .layers import Operations
 from .modulation import inverse_rms
@@ -23,6 +24,19 @@ class TextHeads:
     values: Tensor
 
 
+@dataclass(frozen=True)
+class Part:
+    """Queries, keys or values of a chunk's video tokens [N, h, d], and those of the text behind them [L, h, d].
+
+    `weight` and `table`: of the norm and the turn where these are still to come.
+    """
+
+    video: Tensor
+    text: Tensor | None
+    weight: Tensor | None = None
+    table: Tensor | None = None
+
+
 class HeadNorm(nn.Module):
     """A leaf with one weight [d]: RMS norm over each head, in float32."""
 
@@ -32,8 +46,11 @@ class HeadNorm(nn.Module):
 
     def forward(self, heads: Tensor) -> Tensor:
         """[..., d] → float32 [..., d], a new tensor."""
-        weight = self.weight.to(heads.device, torch.float32)
-        return (heads * inverse_rms(heads)).mul_(weight)
+        return (heads * inverse_rms(heads)).mul_(self.on(heads.device))
+
+    def on(self, device: torch.device) -> Tensor:
+        """The weight in float32 where it is wanted."""
+        return self.weight.to(device, torch.float32)
 
 
 class Frequencies(nn.Module):
@@ -71,18 +88,28 @@ class WindowAttention(nn.Module):
         self, video: Tensor, branch: str, table: Tensor, runs: tuple[Run, ...], text: TextHeads
     ) -> tuple[Tensor, Tensor]:
         """Normed video tokens [N, D] of whole windows → attended [N, I], and the text's answers summed, [L, h, d]."""
-        queries, keys, values = self._heads(video, branch)
-        queries = self._turned(self.norm_q[branch](queries), table, video.dtype)
-        keys = self._turned(self.norm_k[branch](keys), table, video.dtype)
+        parts = self._parts(video, branch, table, text)
         attended, answers, start = [], torch.zeros_like(text.keys, dtype=torch.float32), 0
         for run in runs:
             rows = slice(start, start + run.length)
-            mixed = attend_run(queries[rows], keys[rows], values[rows], text, run)
+            mixed = attend(*(windows_of(part, rows, run) for part in parts))
             attended.append(mixed[:, : run.tokens].reshape(run.length, -1))
             if text.queries is not None:
                 answers = answers + mixed[:, run.tokens :].sum(0, dtype=torch.float32)
             start += run.length
         return attended[0] if len(attended) == 1 else torch.cat(attended), answers
+
+    def _parts(self, video: Tensor, branch: str, table: Tensor, text: TextHeads) -> tuple[Part, Part, Part]:
+        """Queries, keys and values; a fused kernel norms and turns them on their way into the windows."""
+        queries, keys, values = self._heads(video, branch)
+        query_norm, key_norm = self.norm_q[branch], self.norm_k[branch]
+        if kernels.kernels_for(video.device) is not None:
+            asking = Part(queries, text.queries, query_norm.on(video.device), table)
+            answering = Part(keys, text.keys, key_norm.on(video.device), table)
+        else:
+            asking = Part(self._turned(query_norm(queries), table, video.dtype), text.queries)
+            answering = Part(self._turned(key_norm(keys), table, video.dtype), text.keys)
+        return asking, answering, Part(values, text.values)
 
     def _heads(self, tokens: Tensor, branch: str) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.proj_qkv[branch](tokens).view(tokens.shape[0], 3, self.heads, self.head_width)
@@ -93,17 +120,19 @@ class WindowAttention(nn.Module):
         return (heads if table is None else rotate(heads, table)).to(dtype)
 
 
-def attend_run(queries: Tensor, keys: Tensor, values: Tensor, text: TextHeads, run: Run) -> Tensor:
-    """One attention call for all windows of a run: [W·n, h, d] → [W, n (+ L), h, d], unmasked, scale 1/√d."""
-    mixed = nn.functional.scaled_dot_product_attention(
-        _windows(queries, text.queries, run), _windows(keys, text.keys, run), _windows(values, text.values, run)
-    )
-    return mixed.transpose(1, 2)  # [W, h, n, d] → [W, n, h, d]
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """One attention call for windows [W, n (+ L), h, d] of one size, unmasked, scale 1/√d."""
+    queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))  # → [W, h, n, d]
+    return nn.functional.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
 
 
-def _windows(video: Tensor, text: Tensor | None, run: Run) -> Tensor:
-    """[W·n, h, d] and [L, h, d] → [W, h, n + L, d]: each window followed by the whole text."""
-    windows = video.unflatten(0, (run.windows, run.tokens))
-    if text is not None:
-        windows = torch.cat([windows, text.expand(run.windows, *text.shape)], dim=1)
-    return windows.transpose(1, 2)
+def windows_of(part: Part, rows: slice, run: Run) -> Tensor:
+    """Rows [W·n, h, d] of a part as windows [W, n + L, h, d], each followed by the whole text."""
+    video, text = part.video[rows], part.text
+    fused = kernels.kernels_for(video.device)
+    if fused is None:
+        windows = video.unflatten(0, (run.windows, run.tokens))
+        return windows if text is None else torch.cat([windows, text.expand(run.windows, *text.shape)], dim=1)
+    out = video.new_empty(run.windows, run.tokens + (0 if text is None else len(text)), *video.shape[1:])
+    fused.windows(video, part.weight, None if part.table is None else part.table[rows], text, out)
+    return out

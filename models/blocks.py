@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from . import kernels
 from .attention import TextHeads, WindowAttention
 from .config import DiTConfig
 from .layers import Operations
-from .modulation import Modulation, ada_vectors, add_gated, fold, modulated_norm, normalize
+from .modulation import Modulation, ada_vectors, add_and_norm, add_gated, fold, modulated_norm, normalize
 from .windows import Chunk
 
 
@@ -45,8 +46,15 @@ class Mlp(nn.Module):
             return self.proj_out(nn.functional.gelu(self.proj_in(x), approximate="tanh"))
         if torch.is_grad_enabled():
             return self.proj_out(nn.functional.silu(self.proj_in_gate(x)) * self.proj_in(x))
-        gate = nn.functional.silu(self.proj_in_gate(x), inplace=True)
-        return self.proj_out(gate.mul_(self.proj_in(x)))
+        return self.proj_out(gated(self.proj_in_gate(x), self.proj_in(x)))
+
+
+def gated(gate: Tensor, x: Tensor) -> Tensor:
+    """silu(gate)·x, in place of `gate`."""
+    fused = kernels.kernels_for(gate.device)
+    if fused is not None:
+        return fused.gated(gate, x)
+    return nn.functional.silu(gate, inplace=True).mul_(x)
 
 
 class Block(nn.Module):
@@ -104,6 +112,5 @@ class Block(nn.Module):
 
     def _carry_on(self, residual: Tensor, update: Tensor, branch: str, mod: Modulation) -> Tensor:
         """Add what attention found, then what the MLP makes of it."""
-        residual = add_gated(residual, update, mod.attn_gate)
-        update = self.mlp[branch](modulated_norm(residual, mod.mlp_scale, mod.mlp_shift))
-        return add_gated(residual, update, mod.mlp_gate)
+        residual, normed = add_and_norm(residual, update, mod.attn_gate, mod.mlp_scale, mod.mlp_shift)
+        return add_gated(residual, self.mlp[branch](normed), mod.mlp_gate)

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from . import kernels
 from .blocks import Block, Layout
 from .config import CONDITION_CHANNELS, LATENT_CHANNELS, PATCH, DiTConfig
 from .dit_memory import tokens_per_chunk
@@ -126,7 +127,7 @@ class NaDiT(nn.Module):
         if self.vid_out_norm is None or self.vid_out_ada is None:
             return Constants(blocks, None)
         # the output head shares the attention slot of the embedding: shift, scale
-        shift, scale = (embedding[:2] + self.vid_out_ada(device)).unbind(0)
+        shift, scale = (embedding[:2] + self.vid_out_ada(device)).contiguous().unbind(0)
         weight = self.vid_out_norm(device)[0]
         return Constants(blocks, ((weight * scale).to(self.dtype), shift.to(self.dtype)))
 
@@ -156,7 +157,8 @@ class NaDiT(nn.Module):
         return getattr(self, "current_weight_patches_uuid", None)
 
     def _geometry(self, grid: Grid, text_length: int, device: torch.device) -> Geometry:
-        limit = tokens_per_chunk(self.config, self.dtype, device.type, self.scratch_bytes)
+        fused = kernels.kernels_for(device) is not None
+        limit = tokens_per_chunk(self.config, self.dtype, device.type, self.scratch_bytes, fused)
         key = (grid, text_length if self.config.dit_v2 else 0, device, limit)  # only the 3B turns by text
         if key not in self._geometries:
             with torch.inference_mode(False), torch.no_grad():

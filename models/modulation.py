@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from . import kernels
 from .config import ADA_VECTORS, DiTConfig
 from .layers import Operations
 
@@ -78,7 +79,7 @@ def ada_vectors(width: int, device: torch.device | str | None) -> Vectors:
 
 def fold(embedding: Tensor, own: Tensor, dtype: torch.dtype) -> Modulation:
     """Sum of the embedding's and a block's own vectors, both [6, D] float32, cast once."""
-    return Modulation(*(embedding + own).to(dtype).unbind(0))
+    return Modulation(*(embedding + own).to(dtype).contiguous().unbind(0))
 
 
 def normalize(x: Tensor) -> Tensor:
@@ -88,6 +89,9 @@ def normalize(x: Tensor) -> Tensor:
 
 def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """normalize(x)·scale + shift as a new tensor; float32 statistics, the fewest passes over memory."""
+    fused = kernels.kernels_for(x.device)
+    if fused is not None:
+        return fused.modulated_norm(x, scale, shift)
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return nn.functional.rms_norm(x, (x.shape[-1],), scale, NORM_EPSILON).add_(shift)
     # torch has no fused kernel for this on the CPU: three passes here, six there
@@ -100,6 +104,15 @@ def inverse_rms(x: Tensor) -> Tensor:
     """1 / sqrt(mean(x²) + 1e-5) over the last axis, kept, in float32."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return (length.square() / x.shape[-1] + NORM_EPSILON).rsqrt()
+
+
+def add_and_norm(residual: Tensor, update: Tensor, gate: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """`add_gated` and the modulated norm of what it gives."""
+    fused = kernels.kernels_for(residual.device)
+    if fused is not None and residual.is_contiguous():
+        return residual, fused.add_and_norm(residual, update, gate, scale, shift)
+    residual = add_gated(residual, update, gate)
+    return residual, modulated_norm(residual, scale, shift)
 
 
 def add_gated(residual: Tensor, update: Tensor, gate: Tensor) -> Tensor:

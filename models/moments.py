@@ -36,6 +36,10 @@ class Moments:
         rows = slice(top, top + band.shape[2])
         self._mean[:, :, rows], self._spread[:, :, rows] = measure(band)
 
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Mean and sum of squared deviations of every row, float32 [B,T,H,C] each, to be written."""
+        return self._mean, self._spread
+
     @classmethod
     def join(cls, parts: list[Moments]) -> Moments:
         """The moments of stretches that follow each other in time."""

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import kernels
 from .state import DeviceState, HostState
 
 MOST_SPARE = 8  # maps kept for reuse
@@ -90,22 +91,34 @@ class Source:
 
     def block(self, run: Run, top: int, bottom: int, padding: Padding) -> Tensor:
         """Rows top..bottom (outside the frame: zeros) of head and maps, normalised and activated: [B,k+T,h,w,C]."""
-        batch, frames, height, width, channels = self.data.shape
-        full_width = padding.left + width + padding.right
-        front = self.back if self.head else self.lead
-        block = run.block((batch, front + frames, bottom - top, full_width, channels), self.data)
+        block = self.blank(run, top, bottom, padding)
+        height, width, front = self.data.shape[2], self.data.shape[3], self.front
         inside = slice(max(top, 0), min(bottom, height))
         rows, columns = slice(inside.start - top, inside.stop - top), slice(padding.left, padding.left + width)
         _write(block[:, front:, rows, columns], self.data[:, :, inside], self.affine)
         for number in range(front):
-            oldest = max(0, number - front + len(self.head))
-            frame = self.head[oldest][:, inside] if self.head else block[:, front, rows, columns]
+            frame = self.before(number)[:, inside] if self.head else block[:, front, rows, columns]
             block[:, number, rows, columns] = frame
         for border in (block[:, :, : rows.start], block[:, :, rows.stop :]):
             border.zero_()
         for border in (block[:, :, :, : columns.start], block[:, :, :, columns.stop :]):
             border.zero_()
         return block
+
+    def blank(self, run: Run, top: int, bottom: int, padding: Padding) -> Tensor:
+        """Memory for such a block."""
+        batch, frames, _, width, channels = self.data.shape
+        full_width = padding.left + width + padding.right
+        return run.block((batch, self.front + frames, bottom - top, full_width, channels), self.data)
+
+    @property
+    def front(self) -> int:
+        """Frames of a block that come before the maps."""
+        return self.back if self.head else self.lead
+
+    def before(self, number: int) -> Tensor:
+        """The remembered frame [B,H,W,C] that stands at `number` of the front ones."""
+        return self.head[max(0, number - self.front + len(self.head))]
 
     def row_bytes(self) -> int:
         """Bytes of one row of a block."""
@@ -125,9 +138,20 @@ class Memory:
         shape = (batch, self._height, self._width, channels)
         self._frames = [run.empty(shape, data) for _ in range(min(frames, count))]
 
-    def add(self, block: Tensor, first: int, rows: slice, left: int) -> None:
-        """Copy input rows `rows` of the last frames of `block`, whose top row is input row `first`."""
+    def block(self, source: Source, top: int, bottom: int, padding: Padding, rows: slice) -> Tensor:
+        """`source.block`; of its last frames, input rows `rows` are remembered."""
         rows = slice(rows.start, min(rows.stop, self._height))
+        fused = kernels.kernels_for(source.data.device)
+        if fused is None:
+            block = source.block(self._run, top, bottom, padding)
+            self._add(block, top, rows, padding.left)
+            return block
+        block = source.blank(self._run, top, bottom, padding)
+        head = [source.before(number) for number in range(source.front)] if source.head else []
+        fused.fill(block, source.data, source.affine, head, (top, padding.left), self._frames, rows)
+        return block
+
+    def _add(self, block: Tensor, first: int, rows: slice, left: int) -> None:
         inside = slice(rows.start - first, rows.stop - first)
         for number, frame in enumerate(reversed(self._frames), start=1):
             frame[:, rows] = block[:, -number, inside, left : left + self._width]

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolve import AROUND, Frames, apply
+from . import kernels
+from .convolve import AROUND, Frames, apply, product
 from .moments import Moments
 from .source import Memory, Run, Source
 
@@ -88,10 +89,8 @@ class SubpixelUp(nn.Module):
         source = Source(data, None, [], 0, 0)
         memory = Memory(run, self.second, data, 1)
         for top, bottom in run.bands(source, data.shape[2], writer.row_bytes, self.first):
-            block = source.block(run, top - 1, bottom + 1, AROUND)
-            memory.add(block, top - 1, slice(top, bottom), AROUND.left)
-            grid = apply(self.first, block)
-            writer.write(top, bottom, grid, [(slice(None), self.first_border)])
+            block = memory.block(source, top - 1, bottom + 1, AROUND, slice(top, bottom))
+            writer.write(top, bottom, *product(self.first, block), [(slice(None), self.first_border)])
         memory.close()
         run.give_back(data)
         return writer.frames()
@@ -103,15 +102,15 @@ class SubpixelUp(nn.Module):
         memory = Memory(run, self.steady, data, lead)
         writer = _Writer(run, data, self.size.frames, self.size.outer)
         for top, bottom in run.bands(source, data.shape[2], writer.row_bytes, self.steady):
-            block = source.block(run, top - 1, bottom + 1, AROUND)
-            memory.add(block, top - 1, slice(top, bottom), AROUND.left)
-            grid = apply(self.steady, block)
+            block = memory.block(source, top - 1, bottom + 1, AROUND, slice(top, bottom))
             borders = [(slice(None), self.steady_border)]
-            if opening is not None:
-                before = Source(opening, None, [], 0, 0).block(run, top - 1, bottom + 1, AROUND)
-                grid[:, :1] += apply(self.second, before)
-                borders.append((slice(0, 1), self.second_border))
-            writer.write(top, bottom, grid, borders)
+            if opening is None:
+                writer.write(top, bottom, *product(self.steady, block), borders)
+                continue
+            grid = apply(self.steady, block)
+            before = Source(opening, None, [], 0, 0).block(run, top - 1, bottom + 1, AROUND)
+            grid[:, :1] += apply(self.second, before)
+            writer.write(top, bottom, grid, None, [*borders, (slice(0, 1), self.second_border)])
         memory.close()
         run.give_back(data)
         return writer.frames()
@@ -152,8 +151,20 @@ class _Writer:
         self._moments = Moments(tuple(self._maps.flatten(1, 2).shape), data.device)
         self.row_bytes = self._maps[:, :, :, :2].numel() * data.itemsize  # outputs of one small row
 
-    def write(self, top: int, bottom: int, grid: Tensor, borders: list[tuple[slice, BorderBias]]) -> None:
-        """grid [B,T,h+1,W+1,(row parity, column parity, z, C)] holds the outputs of small rows top..bottom."""
+    def write(
+        self, top: int, bottom: int, grid: Tensor, bias: Tensor | None, borders: list[tuple[slice, BorderBias]]
+    ) -> None:
+        """grid [B,T,h+1,W+1,(row parity, column parity, z, C)] and bias: the outputs of small rows top..bottom."""
+        fused = kernels.kernels_for(grid.device)
+        if fused is None or len(borders) > 1:
+            return self._write_plainly(top, bottom, grid, borders)
+        border, maps = borders[0][1], self._maps.flatten(1, 2)
+        tables = border.rows, border.columns, border.corners
+        edges = top == 0, bottom == self._height
+        rows = maps[:, :, 2 * top : 2 * bottom]
+        return fused.interleave(grid, bias, rows, tables, edges, self._moments.rows(), 2 * top)
+
+    def _write_plainly(self, top: int, bottom: int, grid: Tensor, borders: list[tuple[slice, BorderBias]]) -> None:
         maps = self._maps[:, :, :, 2 * top : 2 * bottom]
         fine = maps.unflatten(4, (-1, 2)).unflatten(3, (-1, 2))  # [B,T,z,h,2,W,2,C]
         grid = grid.unflatten(4, (2, 2, maps.shape[2], -1)).permute(0, 1, 6, 2, 3, 4, 5, 7)

@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
     def forward(self, run: Run, x: Frames, measure: bool = True) -> Frames:
         """The next maps of a clip, in place of `x`; `measure` where a norm follows."""
-        hidden = convolve(run, self.conv1, x, norm=self.norm1)
+        hidden = convolve(run, self.conv1, x, norm=self.norm1, only_normed=True)
         skip = (x.data, self.conv_shortcut)
         out = convolve(run, self.conv2, hidden, norm=self.norm2, skip=skip, measure=measure)
         run.give_back(hidden.data)
@@ -68,15 +68,12 @@ class FrameAttention(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q·kᵀ/√d)·v with float32 softmax; no fused kernel takes a head this wide."""
+    """softmax(q·kᵀ/√d)·v, the softmax in float32 inside; no fused kernel takes a head this wide."""
     positions, width = query.shape[1:]
     step = max(1, ATTENTION_BYTES // (4 * positions * query.shape[0]))
     query = query * width**-0.5
     turned = key.transpose(1, 2)
-    parts = [
-        torch.softmax(part @ turned, dim=-1, dtype=torch.float32).to(value.dtype) @ value
-        for part in query.split(step, dim=1)
-    ]
+    parts = [torch.softmax(part @ turned, dim=-1) @ value for part in query.split(step, dim=1)]
     return torch.cat(parts, dim=1)
 
 

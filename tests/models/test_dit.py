@@ -112,8 +112,8 @@ def test_chunk_size_does_not_change_the_result(style):
 @pytest.mark.parametrize("grid", [(1, 64, 64), (3, 32, 32), (6, 40, 52)])
 def test_windows_of_one_size_attend_in_one_call(grid, monkeypatch):
     module, calls = load_dit(random_weights(TOY["3b"])), []
-    attend = attention.attend_run
-    monkeypatch.setattr(attention, "attend_run", lambda *given: calls.append(given[-1]) or attend(*given))
+    attend = attention.attend
+    monkeypatch.setattr(attention, "attend", lambda *given: calls.append(given[-1]) or attend(*given))
     velocity(module, inputs(TOY["3b"], grid))
     tokens = (grid[0], grid[1] // 2, grid[2] // 2)
     shapes = [{tuple(shape) for shape in arrange(tokens, shifted).extent.tolist()} for shifted in (False, True)]
@@ -122,8 +122,8 @@ def test_windows_of_one_size_attend_in_one_call(grid, monkeypatch):
 
 def test_memory_chunks_add_at_most_one_call_each(monkeypatch):
     module, calls = load_dit(random_weights(TOY["3b"])), []
-    attend = attention.attend_run
-    monkeypatch.setattr(attention, "attend_run", lambda *given: calls.append(given[-1]) or attend(*given))
+    attend = attention.attend
+    monkeypatch.setattr(attention, "attend", lambda *given: calls.append(given[-1]) or attend(*given))
     module.scratch_bytes = 700 * scratch_per_token(TOY["3b"], torch.float32)
     velocity(module, inputs(TOY["3b"], (3, 64, 64)))
     layouts = next(iter(module._geometries.values())).layouts

@@ -135,6 +135,6 @@ def _place_dit(state: NamedState, dtype: torch.dtype | None, placement: Placemen
 def _place_vae(
     state: NamedState, dtype: torch.dtype | None, placement: Placement, check: Callable[[], None]
 ) -> VideoVAE:
+    # always our own layers: its half gigabyte is never streamed, and they alone keep kernels in the order of the maps
     dtype = dtype or default_vae_dtype(state, placement.device)
-    operations = placement.operations(dtype, False)
-    return load_vae(state, device=placement.home, dtype=dtype, operations=operations, check=check)
+    return load_vae(state, device=placement.home, dtype=dtype, check=check)

@@ -34,7 +34,7 @@ class Placement(Protocol):
         ...
 
     def operations(self, dtype: torch.dtype, is_quantized: bool) -> Operations | None:
-        """Where layers that compute in `dtype` come from; None: models/layers.py."""
+        """Where the transformer's layers, which compute in `dtype`, come from; None: models/layers.py."""
         ...
 
     def adopt(self, module: nn.Module) -> None:

@@ -18,6 +18,7 @@ from seedvr2_anywhere.models.subpixel import SubpixelUp, UpSampler
 
 pytest.importorskip("triton", reason="Triton comes with PyTorch for Linux only")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TOLERANCE = 1e-4 if DEVICE == "cuda" else 2e-5  # cuDNN sums in another order where it adds no bias
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def assert_same(plain, fused) -> None:
-    torch.testing.assert_close(fused, plain, atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(fused, plain, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 CONVOLUTIONS = {

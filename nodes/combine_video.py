@@ -16,7 +16,7 @@ from ..engine.images import batches_of, check_images, there_and_back
 from ..media.presets import format_named
 from . import comfy_host
 from .combine_inputs import CHOICES, COPY, inputs, wire_types
-from .video_value import Clip, ClipVideo, as_clip_video, as_texts, samples_of, write_clip
+from .video_value import AS_STORED, Clip, ClipVideo, as_clip_video, as_texts, samples_of, write_clip
 
 NO_RATE = "An IMAGE has no frame rate. Type one (Wan 2.2 14B: 16) or connect the source to video."
 NOTHING = "Neither video nor images is connected. Connect what is to be saved."
@@ -82,7 +82,7 @@ class VideoCombine(io.ComfyNode):
         notes = job.save(target)
         for note in notes:
             comfy_host.say(note, cls.hidden.unique_id)
-        saved = ClipVideo(Clip(target, as_sdr=False))
+        saved = ClipVideo(Clip(target, treatment=AS_STORED, as_sdr=False))
         shown = _preview(saved, below, widgets["save_output"])
         return io.NodeOutput(saved, str(target), ui=shown)
 

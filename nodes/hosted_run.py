@@ -46,7 +46,7 @@ from .local_run import HDR_NOTE, RESULTS, REUSED
 from .room import keep_to_limit
 from .settings import JOURNAL_FILE, TOKEN_FILE, load
 from .upscale_inputs import ESTIMATE, PREVIEW
-from .video_value import Clip, ClipVideo, Origin, as_clip_video
+from .video_value import AS_STORED, Clip, ClipVideo, Origin, as_clip_video
 
 NO_RATE = (
     "RunComfy takes video, and images have no frame rate. Connect the clip as VIDEO (Create Video gives images a "
@@ -172,7 +172,7 @@ class HostedRun:
             self.told.update(state="done", text=lines[-1], frames=task.expected or 0, job=path.parent.name)
             comfy_host.say(lines[-1], self.node)
         origin = Origin(task.clip.name, HOSTED_MODEL, str(self.wish.seed))
-        return ClipVideo(Clip(path, origin=origin)), "\n".join([*notes, *lines])
+        return ClipVideo(Clip(path, treatment=AS_STORED, origin=origin)), "\n".join([*notes, *lines])
 
     def _task(self, whole: ClipVideo) -> Task:
         clip = whole.clip

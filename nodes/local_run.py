@@ -25,7 +25,7 @@ from .live_status import LiveStatus
 from .managed import LoadedNetwork
 from .room import keep_to_limit
 from .upscale_inputs import ESTIMATE, PREVIEW
-from .video_value import Clip, ClipVideo, HandedOut, Origin, as_clip_video
+from .video_value import AS_STORED, Clip, ClipVideo, HandedOut, Origin, as_clip_video
 
 LOADED = LoadedNetwork()
 RESULTS = HandedOut()
@@ -76,9 +76,8 @@ class LocalRun:
             RESULTS.add(done.path)
             keep_to_limit(comfy_host.jobs_folder(), RESULTS)
             report = "\n".join([*notes, *self._outcome(done)])
-        return ClipVideo(
-            Clip(done.path, as_sdr=not keeps_hdr, origin=Origin(clip.name, network.name, str(self.wish.seed)))
-        ), report
+        origin = Origin(clip.name, network.name, str(self.wish.seed))
+        return ClipVideo(Clip(done.path, treatment=AS_STORED, as_sdr=not keeps_hdr, origin=origin)), report
 
     def restore_images(self, images: torch.Tensor) -> tuple[object, str]:
         """(IMAGE, report) in memory."""

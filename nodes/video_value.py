@@ -21,6 +21,7 @@ from ..media.sound import read_sound
 from . import comfy_host
 
 DEEP = media.Encoding("intermediate")  # 10-bit H.264
+AS_STORED = media.Treatment(deinterlace="off", pixel_aspect="keep")  # of files made here: what was asked is done
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,9 @@ class ClipVideo(Input.Video):
         info, clip = self.info, self.clip
         return (
             clip.selection.is_window
-            and clip.treatment == media.Treatment()
+            and (clip.treatment == AS_STORED or (clip.treatment == media.Treatment() and needs_no_treatment(info)))
             and info.kind == "video"
             and info.path.is_file()
-            and info.scan == "progressive"
-            and info.sample_aspect == 1
             and info.alpha_index is None
             and not (info.colour.is_hdr and clip.as_sdr)
         )
@@ -184,6 +183,11 @@ class ClipVideo(Input.Video):
         if found is None:
             return None
         return {"waveform": torch.from_numpy(found.samples)[None], "sample_rate": found.rate}
+
+
+def needs_no_treatment(info: media.MediaInfo) -> bool:
+    """True when the usual treatment leaves the frames of a file as they are."""
+    return info.scan == "progressive" and info.sample_aspect == 1
 
 
 def as_clip_video(video: Input.Video, keep_in: Path) -> ClipVideo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class WindowAttention(nn.Module):
     def _parts(self, video: Tensor, branch: str, table: Tensor, text: TextHeads) -> tuple[Part, Part, Part]:
         """Queries, keys and values; a fused kernel norms and turns them on their way into the windows."""
         queries, keys, values = self._heads(video, branch)
-        query_norm, key_norm = self.norm_q[branch], self.norm_k[branch]
+        query_norm, key_norm = (cast("HeadNorm", norms[branch]) for norms in (self.norm_q, self.norm_k))
         if kernels.kernels_for(video.device) is not None:
             asking = Part(queries, text.queries, query_norm.on(video.device), table)
             answering = Part(keys, text.keys, key_norm.on(video.device), table)

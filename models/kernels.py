@@ -62,12 +62,15 @@ class Kernels(Protocol):
 
     def modulated_norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """normalize(x)·scale + shift over the last axis."""
+        ...
 
     def add_and_norm(self, residual: Tensor, update: Tensor, gate: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """residual += update·gate in place; returns its modulated norm."""
+        ...
 
     def gated(self, gate: Tensor, x: Tensor) -> Tensor:
         """silu(gate)·x, in place of `gate`."""
+        ...
 
 
 def kernels_for(device: torch.device) -> Kernels | None:

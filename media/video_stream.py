@@ -16,6 +16,8 @@ from .muxing import Label, Muxer
 
 SHORT = 4  # frames; below, nothing leaves an encoder that reorders before its end
 RATE_LIMIT = 1_001_000  # largest denominator of a nominal rate: FFmpeg holds rates in 32-bit numbers
+# an encoder that refuses more frames a second: it is told this many, and every frame keeps its own time
+SVT_FASTEST, SVT_SLOWED = 240, "fps-num=240:fps-denom=1"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ class VideoStream:
         context.time_base = spec.time_base
         self._stream.time_base = spec.time_base
         context.options = {key: value for key, value in spec.options.items() if key != "b"}
+        if spec.encoder == "libsvtav1" and spec.rate > SVT_FASTEST:
+            given = [spec.options["svtav1-params"]] if "svtav1-params" in spec.options else []
+            context.options |= {"svtav1-params": ":".join([*given, SVT_SLOWED])}
         if "b" in spec.options:
             context.bit_rate = 0  # constant quality: no rate to keep
         context.colorspace, context.color_range = spec.tags.matrix, spec.tags.range

@@ -105,6 +105,15 @@ def test_matroska_says_its_nominal_rate(tmp_path, clock, name):
     assert ffprobe(path)["streams"][0]["avg_frame_rate"] == "24000/1001"
 
 
+@pytest.mark.parametrize("rate", [240, 300, 1000])
+def test_slow_motion_beyond_what_an_encoder_accepts_keeps_its_rate(tmp_path, rate):
+    """SVT-AV1 refuses more than 240 frames a second."""
+    path = tmp_path / "out.webm"
+    write(path, batches(moving(12, 64, 64), np.arange(12)), time_base=Fraction(1, rate), encoding=Encoding("WebM AV1"))
+    assert ffprobe(path)["streams"][0]["avg_frame_rate"] == f"{rate}/1"
+    assert all(abs(time - Fraction(index, rate)) <= Fraction(1, 1000) for index, time in enumerate(probed_pts(path)))
+
+
 @pytest.mark.parametrize(("name", "suffix", "tick_ms"), [("GIF", ".gif", 10), ("WebP", ".webp", 1)])
 def test_animations_keep_their_times_to_their_own_tick(tmp_path, name, suffix, tick_ms):
     pts = np.cumsum(rng.integers(40, 200, 12))

@@ -87,7 +87,7 @@ def load_network(
 
 def arrange(network: Network, plan: Plan) -> None:
     """Tell whoever places the network's weights what the plan is."""
-    network.placement.arrange(plan.neutral.weights, plan.peaks.working)
+    network.placement.arrange(plan.neutral.weights, plan.peaks.needs)
 
 
 def outline_of(dit: Path, vae: Path | None = None, text: Path | None = None) -> Outline:

@@ -7,6 +7,7 @@ where they can be used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
@@ -18,6 +19,14 @@ from ..models.layers import Operations
 
 Part = Literal["encoder", "transformer", "decoder"]
 Weights = Literal["resident", "visiting", "streamed"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a part takes on the device beside its weights."""
+
+    working: int  # while it computes
+    state: int = 0  # from its first piece of a shot to the last
 
 
 class Placement(Protocol):
@@ -41,18 +50,19 @@ class Placement(Protocol):
         """Take charge of the weights of a module that was just read."""
         ...
 
-    def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
+    def arrange(self, weights: Weights, needs: Mapping[Part, Need]) -> None:
         """The plan, before a run and after each change of it.
 
-        weights: of the transformer: resident; visiting, away while the VAE works; streamed block by block. working:
-        bytes each part needs on the device beside its weights.
+        weights: of the transformer: resident; visiting, away while the VAE works; streamed block by block. needs: what
+        each part takes beside its weights.
         """
         ...
 
-    def use(self, part: Part) -> None:
+    def use(self, part: Part, begins: bool = False) -> None:
         """Have the weights of the part that computes next ready, with its working memory free beside them.
 
-        Called on the network's thread before each piece of work; cheap when the part is the one of the last call.
+        `begins`: it starts on a shot, so that its state is still to be made. Called on the network's thread before each
+        piece of work; cheap when the part is the one of the last call.
         """
         ...
 
@@ -81,13 +91,13 @@ class Plain:
             for index, block in enumerate(module.blocks):
                 block.register_forward_pre_hook(partial(self._enter_block, index))
 
-    def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
+    def arrange(self, weights: Weights, needs: Mapping[Part, Need]) -> None:
         """See Placement."""
         self._weights = weights
         if weights == "resident" and self._transformer is not None:
             self._enter(self._transformer.parameters())
 
-    def use(self, part: Part) -> None:
+    def use(self, part: Part, begins: bool = False) -> None:
         """See Placement."""
         if self._weights == "resident" or self._transformer is None:
             return

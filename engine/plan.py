@@ -20,7 +20,7 @@ from ..models.kernels import are_present
 from ..models.vae_config import SPATIAL_FACTOR, VAEConfig
 from ..models.vae_memory import Footprint, decoder_footprint, encoder_footprint
 from .errors import EngineError
-from .placement import Part, Weights
+from .placement import Need, Part, Weights
 from .shots import LOOK_AHEAD
 from .windows import Windowing, windowing_for, windowing_of
 
@@ -156,7 +156,7 @@ class Peaks:
 
     device: int
     host: int
-    working: Mapping[Part, int] = field(default_factory=dict, compare=False)  # of each part, its weights left out
+    needs: Mapping[Part, Need] = field(default_factory=dict, compare=False)  # of each part, its weights left out
 
     def fit(self, room: Room) -> bool:
         """Whether they do, margins kept."""
@@ -226,15 +226,15 @@ def predict(card: Card, network: Outline, clip: Clip, semantic: Semantic, neutra
         resident + vae - decoder.weights + decoder.device + (states and encoder.state),
     )
     frames = _frame_bytes(clip, semantic, neutral.push)
-    working: dict[Part, int] = {
-        "encoder": encoder.device - encoder.weights,
-        "transformer": at_work,
-        "decoder": decoder.device - decoder.weights,
+    needs: dict[Part, Need] = {
+        "encoder": _need(encoder, states),
+        "transformer": Need(at_work),
+        "decoder": _need(decoder, states),
     }
     if card.kind == "cpu":
-        return Peaks(0, max(stages) + frames, working)
+        return Peaks(0, max(stages) + frames, needs)
     stored = 0 if neutral.weights == "resident" else network.dit_bytes
-    return Peaks(max(stages), encoder.host + decoder.host + stored + frames, working)
+    return Peaks(max(stages), encoder.host + decoder.host + stored + frames, needs)
 
 
 def shrink(plan: Plan, card: Card, network: Outline, clip: Clip) -> tuple[Plan, bool]:
@@ -323,6 +323,12 @@ def _known_footprint(kind: str, vae: VAEConfig, size: tuple[int, int], dtype: to
     device, state, full_frames, block_bytes = options
     predict_one = encoder_footprint if kind == "encode" else decoder_footprint
     return predict_one(vae, *size, dtype, kind=device, state=state, full_frames=full_frames, block_bytes=block_bytes)
+
+
+def _need(half: Footprint, states: int) -> Need:
+    """What a half of the VAE takes; its footprint holds its state where `states` are on the device."""
+    state = half.state if states else 0
+    return Need(half.device - half.weights - state, state)
 
 
 def _frame_bytes(clip: Clip, semantic: Semantic, push: int) -> int:

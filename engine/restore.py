@@ -146,12 +146,12 @@ class _Shot:
         while group := list(islice(frames, together)):
             pictures = self._to_network(self._picture(group))  # [1,3,T,H,W]
             alone = pictures.transpose(0, 2)  # [T,3,1,H,W]: each a clip of one frame
-            self._network.placement.use("encoder")
+            self._network.placement.use("encoder", begins=True)
             encoder = self._network.vae.encoder_stream(check=self._check, **self._streams.encoder)
             latents = encoder.push(alone)
             assert latents is not None
             restored = self._denoiser.restore_pictures(latents)
-            self._network.placement.use("decoder")
+            self._network.placement.use("decoder", begins=True)
             decoder = self._network.vae.decoder_stream(check=self._check, **self._streams.decoder)
             shown = decoder.push(restored)
             assert shown is not None
@@ -174,7 +174,7 @@ class _Shot:
             yield self._to_network(mirror_frames(last, missing))
 
     def _encode(self, clip: Iterator[Tensor]) -> Iterator[Tensor]:
-        self._network.placement.use("encoder")
+        self._network.placement.use("encoder", begins=True)
         encoder = self._network.vae.encoder_stream(check=self._check, **self._streams.encoder)
         for part in clip:
             self._network.placement.use("encoder")
@@ -188,7 +188,7 @@ class _Shot:
         decoder = None
         for latent in latents:
             for one in latent.split(1, dim=2):
-                self._network.placement.use("decoder")
+                self._network.placement.use("decoder", begins=decoder is None)
                 if decoder is None:
                     decoder = self._network.vae.decoder_stream(check=self._check, **self._streams.decoder)
                     for known in () if replayed is None else replayed.split(1, dim=2):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..engine.network import Network
-from ..engine.placement import Part, Weights
+from ..engine.placement import Need, Part, Weights
 from ..models.dit import NaDiT
 from ..models.layers import Operations
 from . import comfy_host
@@ -26,7 +26,7 @@ class Managed:
         self.home = torch.device("cpu")
         self._unloaded = unloaded
         self._patchers: dict[str, object] = {}
-        self._working: Mapping[Part, int] = {}
+        self._needs: Mapping[Part, Need] = {}
         self._used: Part | None = None
         self.told: Callable[[Part], None] = lambda part: None  # hears which part computes next
 
@@ -41,16 +41,17 @@ class Managed:
         part = "transformer" if isinstance(module, NaDiT) else "VAE"
         self._patchers[part] = comfy_host.patcher_of(module, self.device, self._unloaded)
 
-    def arrange(self, weights: Weights, working: Mapping[Part, int]) -> None:
+    def arrange(self, weights: Weights, needs: Mapping[Part, Need]) -> None:
         """What works beside the weights; how they are held is ComfyUI's to decide."""
-        self._working, self._used = working, None
+        self._needs, self._used = needs, None
 
-    def use(self, part: Part) -> None:
-        """Have the part's weights loaded; other models leave as far as its working memory asks for it."""
-        if part != self._used:
+    def use(self, part: Part, begins: bool = False) -> None:
+        """Have the part's weights loaded; other models leave as far as memory still to be taken asks for it."""
+        if begins or part != self._used:
             patcher = self._patchers["transformer" if part == "transformer" else "VAE"]
             self.told(part)
-            comfy_host.load([patcher], self._working.get(part, 0))
+            need = self._needs.get(part, Need(0))
+            comfy_host.load([patcher], need.working + (need.state if begins else 0))  # a state that is there takes none
             self._used = part
 
     @property

@@ -118,6 +118,18 @@ def test_state_on_the_host_is_counted_there(semantic):
     assert here.device - there.device == pytest.approx(moved, rel=0.5)
 
 
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_a_state_is_counted_once_in_what_a_part_needs(semantic, place):
+    """Beside the VAE's weights each half needs what it works with and its state, if that is on the card."""
+    level = replace(next(level for level in LEVELS if level.state == place), weights="streamed")
+    peaks = predict(card(8), SMALL, CLIP, semantic, level)
+    encoder, decoder = peaks.needs["encoder"], peaks.needs["decoder"]
+    assert (encoder.state > 0, decoder.state > 0) == (place == "device",) * 2
+    assert min(encoder.working, decoder.working) > 0
+    vae = peaks.device - max(encoder.working, decoder.working) - encoder.state - decoder.state
+    assert 0 <= vae < 100 << 20, "the weights of the small VAE are left"
+
+
 def test_the_processor_has_host_memory_only(semantic):
     plan = make_plan(CPU, SMALL, CLIP, Room(0, 16 * GIB))
     assert plan.peaks.device == 0

@@ -8,7 +8,12 @@ import pytest
 import torch
 from seedvr2_anywhere.engine.images import restore_images
 from seedvr2_anywhere.engine.network import Network, load_network
+from seedvr2_anywhere.engine.padding import plan_geometry
+from seedvr2_anywhere.engine.placement import Need
+from seedvr2_anywhere.engine.restore import Method, Streams, restore_shot
+from seedvr2_anywhere.engine.shot_stream import Frame
 from seedvr2_anywhere.engine.upscale import Wish
+from seedvr2_anywhere.engine.windows import Windowing
 from seedvr2_anywhere.tests.nodes.comfy_toys import KINDS, pack_module, write_weights
 
 CPU = torch.device("cpu")
@@ -146,3 +151,20 @@ def test_two_upscales_in_a_graph_load_once_and_a_freed_model_is_loaded_again(ser
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quantised_file_on_disk_works_from_the_node(server, on_disk, kind):
     assert run_with(server, on_disk(kind), (1,)) == 1
+
+
+def test_memory_that_a_part_holds_already_is_not_asked_for_again(weights, pictures, monkeypatch):
+    """A state asked for twice would send other models away each time the parts take turns."""
+    module, asked = pack_module("managed"), []
+    monkeypatch.setattr(module.comfy_host, "load", lambda patchers, needed: asked.append(needed))
+    network = managed(weights)
+    needs = {"encoder": Need(1, 100), "transformer": Need(10), "decoder": Need(2, 200)}
+    network.placement.arrange("resident", needs)
+    frames = [Frame((255 * picture).to(torch.uint8).numpy(), number) for number, picture in enumerate(pictures)] * 12
+    method = Method(plan_geometry((32, 32), (32, 32)), Windowing(3, 1))
+    with torch.no_grad():
+        list(restore_shot(network, frames, 0, method, Streams()))
+    first, *later = asked
+    assert (first, later[0]) == (101, 10)
+    assert later.count(202) == 1, "the decoder's state, at its first piece"
+    assert set(later) == {1, 10, 2, 202}

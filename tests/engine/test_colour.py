@@ -268,4 +268,6 @@ def test_runs_agree_bit_for_bit_and_devices_closely(method, device):
     content, reference = random_frames(2, 90, 160, seed=1), random_frames(2, 90, 160, seed=2)
     first, second = (colour.transfer(content.to(device), reference, method).cpu() for _ in range(2))
     assert first.equal(second)
-    torch.testing.assert_close(first, colour.transfer(content, reference, method), atol=2e-5, rtol=0)
+    # lab sorts: where rounding lets two neighbours change places, each takes the other's value (7e-4 on an H100)
+    allowed = 1e-3 if method == "lab" else 2e-5
+    torch.testing.assert_close(first, colour.transfer(content, reference, method), atol=allowed, rtol=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,20 +18,20 @@ from seedvr2_anywhere.models.sampler import NOISE_TIMESTEP, condition_for
 from torch import Tensor
 
 from . import dit_start, vae_start
+from .batches import Pair, draw_pair
 from .clips import Library, Sampler
-from .muon import Muon
-from .train import BETAS, State, draw_pair, follow, transferred
+from .dit_plain import PlainDiT
+from .learner import Course, Learner, State
+from .place import Place
+from .train import transferred
 from .vae_plain import PlainVAE
 
-VECTOR_RATE, WARM_UP, LEAST_RATE = 1e-3, 40, 0.02
-MEMORY = 0.998  # of the averaged weights
+VECTOR_RATE, MEMORY = 1e-3, 0.998
 PROBE_CLIPS, PROBE_FRAMES, PROBE_SIDE, PROBE_SPREAD = 4, 21, 96, 0.3
 EVENLY = 0.1  # share of the errors that counts the same in all channels
 ERROR_FLOOR = 2e-3
 LEAST_SIDE = 3  # tokens, of a cut
 SAY_EVERY, FOLLOWING = 200, 0.01  # the figure that is told follows the last hundred steps
-
-Pair = tuple[Tensor, Tensor]  # latents of one clip, [16,t,h,w] float16: clean, degraded
 
 
 @dataclass(frozen=True)
@@ -47,29 +48,54 @@ class LatentStage:
     tokens: int  # of a step, at least
 
 
-def run(stage: LatentStage, state: State, library: Library, say: Callable[[str], None]) -> State:
-    """The stage from first to last step, from the best linear guess on; the VAE stays as it is."""
+def run(
+    stage: LatentStage, state: State, library: Library, say: Callable[[str], None], place: Place, part: Path
+) -> State:
+    """The stage from first to last step, from the best linear guess on; the VAE stays as it is. Nothing is kept."""
     torch.manual_seed(stage.seed)
     random = np.random.default_rng(stage.seed)
     sampler = Sampler(library, random)
-    vae, first = PlainVAE(vae_start.of(state), vae_start.CONFIG), vae_start.code_of(state)
-    weight = importance(vae, first, sampler.draw(PROBE_CLIPS, PROBE_FRAMES, PROBE_SIDE))
-    stored = [_pair(vae, first, sampler, random, stage, number) for number in range(stage.clips)]
+    vae = {key: tensor.to(place.device) for key, tensor in vae_start.of(state).items()}
+    coder = Coder(PlainVAE(vae, vae_start.CONFIG), vae_start.code_of(state).to(place.device), place)
+    weight = importance(coder, sampler.draw(PROBE_CLIPS, PROBE_FRAMES, PROBE_SIDE).to(place.device))
+    stored = [_pair(coder, sampler, random, stage, number) for number in range(stage.clips)]
     say(f"{stage.name}: {len(stored)} clips stored; weights of channels {weight.flatten().tolist()}")
     own = dict(dit_start.of(state))
     same = [pair for number, pair in enumerate(stored) if number % len(stage.sides) == 0]
-    dit_start.fit(own, *(torch.stack(latents).float() for latents in zip(*(pair[::-1] for pair in same), strict=True)))
-    return {**state, **learn(stage, own, state["positive_conditioning"], stored, weight, random, say)}
+    given, wanted = (torch.stack([pair[side] for pair in same]).float().cpu() for side in (1, 0))
+    dit_start.fit(own, given, wanted)
+    text = state["positive_conditioning"].to(place.device)
+    return {**state, **learn(stage, own, text, stored, weight, random, say)}
 
 
-def importance(vae: PlainVAE, first: Tensor, video: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Coder:
+    """The VAE on the linear code of the pixels."""
+
+    vae: PlainVAE
+    first: Tensor
+    place: Place
+
+    @torch.no_grad()
+    def encode(self, video: Tensor) -> Tensor:
+        """Clips [N,3,T,S,S] → latents."""
+        with self.place.autocast():
+            return self.vae.encode(vae_start.entered(video, 2, self.first), 2).float()
+
+    @torch.no_grad()
+    def luma(self, latent: Tensor) -> Tensor:
+        """[N,1,T,S,S] of latents."""
+        return vae_start.left(self.vae.decode(latent, 2), 2, self.first)[:, :1]
+
+
+def importance(coder: Coder, video: Tensor) -> Tensor:
     """What noise in each channel of the latent does to fine luma, [1,16,1,1,1], mean 1."""
-    latent = _encode(vae, first, video)
-    before, effects = _luma(vae, first, latent), []
+    latent = coder.encode(video)
+    before, effects = coder.luma(latent), []
     for channel in range(latent.shape[1]):
         moved = latent.clone()
         moved[:, channel] += PROBE_SPREAD * torch.randn_like(moved[:, channel])
-        change = (_luma(vae, first, moved) - before).expand(-1, 3, -1, -1, -1)
+        change = (coder.luma(moved) - before).expand(-1, 3, -1, -1, -1)
         effects.append(transferred(change, torch.zeros_like(change))[:, 0].square().mean())
     weight = torch.stack(effects)
     return (EVENLY + (1 - EVENLY) * weight / weight.mean()).view(1, -1, 1, 1, 1)
@@ -80,33 +106,21 @@ def learn(
     random: np.random.Generator, say: Callable[[str], None],
 ) -> State:  # fmt: skip
     """The transformer's averaged tensors after the stage."""
-    transformer = load_dit(own, dtype=torch.float32).train()
-    learned = {key: tensor.requires_grad_(True) for key, tensor in transformer.named_parameters()}
-    average = {key: tensor.detach().clone() for key, tensor in learned.items()}
-    matrices = Muon([{"params": [p for p in learned.values() if p.dim() > 1]}], stage.rate)
-    vectors = torch.optim.Adam([p for p in learned.values() if p.dim() < 2], lr=VECTOR_RATE, betas=BETAS)
+    module = load_dit(own, device=text.device, dtype=torch.float32).train()
+    transformer, learned = PlainDiT(module), State(module.named_parameters())
+    learner = Learner(learned, Course(stage.steps, stage.rate, VECTOR_RATE, MEMORY))
     told = 0.0
     for number in range(stage.steps):
-        wave = _wave(number, stage.steps)
-        matrices.param_groups[0]["lr"], vectors.param_groups[0]["lr"] = stage.rate * wave, VECTOR_RATE * wave
         loss, gain = _loss(transformer, text, stored, weight, random, stage.tokens)
-        transformer.zero_grad()
-        loss.backward()
-        matrices.step()
-        vectors.step()
-        follow(average, learned, min(MEMORY, (number + 1) / (number + 6)))
+        learner.step(number, loss)
         told += FOLLOWING * (gain - told)
         if number % SAY_EVERY == 0:
             say(f"{stage.name} {number} of {stage.steps}: {told:.2f} dB nearer to the clean latent than the given one")
-    return {**own, **average}
-
-
-def _wave(number: int, steps: int) -> float:
-    return min(1, (number + 1) / WARM_UP) * max(LEAST_RATE, 0.5 + 0.5 * math.cos(math.pi * number / steps))
+    return {**own, **{key: tensor.cpu() for key, tensor in learner.average.items()}}
 
 
 def _loss(
-    transformer: torch.nn.Module, text: Tensor, stored: list[Pair], weight: Tensor,
+    transformer: PlainDiT, text: Tensor, stored: list[Pair], weight: Tensor,
     random: np.random.Generator, tokens: int,
 ) -> tuple[Tensor, float]:  # fmt: skip
     """Decibels over cuts of stored clips, and the mean gain on the given latent."""
@@ -132,19 +146,8 @@ def _cut(pair: Pair, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     return clean, given
 
 
-def _pair(
-    vae: PlainVAE, first: Tensor, sampler: Sampler, random: np.random.Generator, stage: LatentStage, number: int
-) -> Pair:
+def _pair(coder: Coder, sampler: Sampler, random: np.random.Generator, stage: LatentStage, number: int) -> Pair:
+    """Latents of one clip, [16,t,h,w] float16: clean, degraded."""
     clips = draw_pair(sampler, random, 1, stage.frames, stage.sides[number % len(stage.sides)])
-    clean, given = (_encode(vae, first, clip)[0].half() for clip in clips)
+    clean, given = (coder.encode(clip.to(coder.place.device))[0].half() for clip in clips)
     return clean, given
-
-
-def _encode(vae: PlainVAE, first: Tensor, video: Tensor) -> Tensor:
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        return vae.encode(vae_start.code(video, first)[:, :, 1:], 2).float()
-
-
-def _luma(vae: PlainVAE, first: Tensor, latent: Tensor) -> Tensor:
-    with torch.no_grad():
-        return vae_start.unpacked(vae.decode(latent, 2)[:, : vae_start.CODE], first)[:, :1]

@@ -22,10 +22,13 @@ CODE = 32  # components of 2×2×2 of these cells
 RIDGE = 1e-4
 SPARE = 0.5  # spread of the channels the linear code does not need, against a usual start
 ANCHOR = 3.0  # constant third channel of each group before the encoder's last norm
-PHASE_ANCHOR = 6.0  # of the four phases of a 2×2 cell before the decoder's last norm
-PHASE_GATE = 30.0
-PHASE_SIGNS = (1.0, -1.0, -1.0, 1.0)
-PHASE_LEVELS = (2.0, 1.0, -1.0, -2.0)  # sum 0, and sum with signs 0: neither mean nor spread depends on the picture
+# of the four phases of a 2×2 cell before the decoder's last norm, the open one first. The norm takes off their mean and
+# divides by their spread, 32; the larger that is, the less the picture's own spread counts. At the open phase nothing
+# is added, so that half precision serves
+PHASE_LEVELS = (0.0, -8.0, -8.0, -80.0)
+PHASE_SHARES = (1.0, -5 / 9, -5 / 9, 1 / 9)  # of the signal: sum 0, and sum with the levels' deviations 0
+PHASE_GAIN = 3.2  # of the signal before SiLU, which is straight and shut where it should be from there on
+PHASE_MARGIN = 4.0  # from the open phase down to SiLU's zero
 
 
 def starting_weights(video: Tensor, seed: int) -> dict[str, Tensor]:
@@ -46,7 +49,7 @@ def starting_weights(video: Tensor, seed: int) -> dict[str, Tensor]:
 
 def packed(video: Tensor) -> Tensor:
     """Video [N,3,T,H,W] → its 2×2 cells [N,12,1+T,H/2,W/2]; the first frame twice, since frames go in pairs."""
-    x = torch.einsum("kc,ncthw->nkthw", COLOUR, torch.cat([video[:, :, :1], video], 2))
+    x = torch.einsum("kc,ncthw->nkthw", COLOUR.to(video), torch.cat([video[:, :, :1], video], 2))
     return _pack(x, 1)
 
 
@@ -72,6 +75,28 @@ def unpacked(codes: Tensor, first: Tensor) -> Tensor:
     x = torch.einsum("kc,nkthw->ncthw", first, codes)
     x = _unpack(_unpack(x, 2), 1)
     return torch.cat([x[:, :, :1], x[:, :, 2:]], 2)
+
+
+def entered(video: Tensor, level: int, first: Tensor) -> Tensor:
+    """What the encoder's level 1 or 2 is given for a video [N,3,4m+1,H,W], as `with_plain_cells` leaves it."""
+    if level == 2:
+        return code(video, first)[:, :, 1:]
+    cells = packed(video)[:, :, 1:]
+    return torch.nn.functional.pad(cells, (0, 0, 0, 0, 0, 0, 0, CONFIG.widths[0] - PACKED))
+
+
+def left(maps: Tensor, level: int, first: Tensor) -> Tensor:
+    """Luma and chroma differences [N,3,T,H,W] of what the decoder's level 1 or 2 answers."""
+    return unpacked(maps[:, :CODE], first) if level == 2 else _unpack(maps[:, :PACKED], 1)
+
+
+def with_plain_cells(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights whose finest encoder level hands on the 2×2 cells and nothing else."""
+    stem = "encoder.down_blocks.0.downsamplers.0.conv"
+    kept = {f"{stem}.{name}": state[f"{stem}.{name}"].clone() for name in ("weight", "bias")}
+    for tensor in kept.values():
+        tensor[PACKED:] = 0
+    return {**state, **kept}
 
 
 def _fit_entry(state: dict[str, Tensor], latents: Tensor, wanted: Tensor) -> None:
@@ -164,14 +189,21 @@ def _start_up(state: dict[str, Tensor], level: int, inputs: int, undo: Tensor) -
 
 
 def _start_phases(state: dict[str, Tensor]) -> None:
-    """Three signals, each in four channels: a channel carries its signal at one pixel of a 2×2 cell, and is shut at
-    the others, so that instance norm and SiLU leave brightness and contrast as they are."""
     stem = "decoder.up_blocks.2.upsamplers.0"
     state[f"{stem}.upscale_conv.weight"] *= SPARE
+    _spare(state, "decoder.conv_out", 3)
+    set_phases(state)
+    _pass_on(state, f"{stem}.conv")
+
+
+def set_phases(state: dict[str, Tensor]) -> None:
+    """Three signals, each in four channels: a channel carries its signal at one pixel of a 2×2 cell, and is shut at
+    the others, so that instance norm and SiLU leave brightness and contrast as they are. In place."""
+    stem = "decoder.up_blocks.2.upsamplers.0"
     wide = state[f"{stem}.upscale_conv.weight"].view(4, 32, 32)
     bias = state[f"{stem}.upscale_conv.bias"].view(4, 32)
-    output = _spare(state, "decoder.conv_out", 3)
-    spread = PHASE_ANCHOR * math.sqrt(2.5)
+    output = state["decoder.conv_out.weight"]
+    levels = torch.tensor(PHASE_LEVELS)
     back = torch.linalg.inv(COLOUR)
     for signal in range(3):
         for own in range(4):
@@ -179,13 +211,27 @@ def _start_phases(state: dict[str, Tensor]) -> None:
             for pixel in range(4):
                 turn = (pixel - own) % 4
                 wide[pixel, channel] = 0
-                wide[pixel, channel, 3 * pixel + signal] = PHASE_SIGNS[turn]
-                bias[pixel, channel] = PHASE_ANCHOR * PHASE_LEVELS[turn]
-            output[:, channel, 2, 1, 1] = back[:, signal] * spread / PHASE_GATE
-    state["decoder.conv_norm_out.weight"][:12] = PHASE_GATE
-    state["decoder.conv_norm_out.bias"][:12] = -1.5 * PHASE_ANCHOR * PHASE_GATE / spread
-    state["decoder.conv_out.bias"] += -0.5 * PHASE_ANCHOR * back.sum(1)
-    _pass_on(state, f"{stem}.conv")
+                wide[pixel, channel, 3 * pixel + signal] = PHASE_SHARES[turn]
+                bias[pixel, channel] = PHASE_LEVELS[turn]
+            output[:, channel, 2, 1, 1] = back[:, signal] / PHASE_GAIN
+    state["decoder.conv_norm_out.weight"][:12] = PHASE_GAIN * float(levels.std(correction=0))
+    state["decoder.conv_norm_out.bias"][:12] = PHASE_GAIN * (PHASE_MARGIN + float(levels.mean()))
+    state["decoder.conv_out.bias"][:] = -PHASE_MARGIN * back.sum(1)
+    for signal, shift in enumerate(_shown_without_signal(state)):
+        for own in range(4):
+            bias[own, 4 * signal + own] = -shift
+
+
+def _shown_without_signal(state: dict[str, Tensor]) -> list[float]:
+    """Luma and chroma that the phases show where the signals are 0, once the file has rounded the weights."""
+    names = ("decoder.conv_norm_out.weight", "decoder.conv_norm_out.bias", "decoder.conv_out.weight")
+    scale, offset, output = (state[name].half().double() for name in names)
+    levels = torch.tensor(PHASE_LEVELS, dtype=torch.float64)
+    normed = (levels - levels.mean()) / levels.std(correction=0)  # [4], of each of the 12 channels
+    passed = torch.nn.functional.silu(scale[:12, None] * normed + offset[:12, None])
+    # at a pixel, the four channels of a signal are each in another phase, and all have the same weight
+    shown = output[:, :12:4, 2, 1, 1] @ passed.unflatten(0, (3, 4))[:, 0].sum(1)
+    return (COLOUR.double() @ (shown + state["decoder.conv_out.bias"].half().double())).tolist()
 
 
 def _spare(state: dict[str, Tensor], stem: str, used: int) -> Tensor:

@@ -22,6 +22,13 @@ from .vae_config import SPATIAL_FACTOR, TEMPORAL_FACTOR, VAEConfig
 from .vae_stream import DecoderStream, EncoderStream
 
 _OTHERWISE = {"kind": "cuda"}
+ELEMENTWISE = {f"aten::{name}" for name in ("add", "addcmul", "clamp", "div", "mul", "pow", "rsqrt", "sub")}
+IN_PLACE = {f"aten::{name}_" for name in ("add", "clamp", "copy", "mul", "pow", "silu", "sub", "zero")}
+ALIKE = {  # operations whose result has the shape of a quicker one's
+    "aten::linalg_vector_norm": lambda x, order, *rest, **more: torch.sum(x, *rest, **more),
+    "aten::mean": lambda x, *rest, **more: torch.sum(x, *rest, **more),
+    "aten::addmm": lambda bias, left, right: torch.mm(left, right),
+}
 SLICES = 4  # of which the last two are steady state
 
 
@@ -72,6 +79,38 @@ def _watch(vae: VideoVAE, half: nn.Module, stream: EncoderStream | DecoderStream
     return Footprint(device=live.peak - host + weights + largest, host=host, weights=weights, state=state)
 
 
+def _shape_of(func, args: tuple, kwargs: dict) -> Tensor | None:
+    """What an operation on tensors without contents gives, where PyTorch would say so slowly; None elsewhere.
+
+    It answers these in Python, and loads its compiler and SymPy for the first one: three seconds.
+    """
+    name = func._schema.name
+    if name == "aten::cat" and args[0][0].is_meta:
+        return _joined(*args, **kwargs)
+    if not args or not isinstance(args[0], Tensor) or not args[0].is_meta:
+        return None
+    if name in ALIKE:
+        return ALIKE[name](*args, **kwargs)
+    if name in IN_PLACE:
+        return args[0]
+    return kwargs.get("out", _combined(args)) if name in ELEMENTWISE else None
+
+
+def _joined(tensors: list[Tensor], dim: int = 0) -> Tensor:
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(each.shape[dim] for each in tensors)
+    return torch.empty(shape, dtype=tensors[0].dtype, device="meta")
+
+
+def _combined(args: tuple) -> Tensor:
+    """Tensors and numbers, element by element."""
+    tensors = [each for each in args if isinstance(each, Tensor)]
+    dtype = functools.reduce(torch.promote_types, [each.dtype for each in tensors])
+    shape = torch.broadcast_shapes(*(each.shape for each in tensors))
+    alike = next((each for each in tensors if each.shape == shape), None)
+    return torch.empty(shape, dtype=dtype, device="meta") if alike is None else torch.empty_like(alike, dtype=dtype)
+
+
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of every storage made while it is active, until its last tensor is gone.
 
@@ -83,9 +122,16 @@ class LiveBytes(TorchDispatchMode):
         self.now = self.peak = 0
         self._live = {tensor.untyped_storage()._cdata for tensor in known}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would load its compiler, for seconds, to keep it away from here. Nothing is compiled."""
+        return False
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Run the operation and take note of what it made."""
-        result = func(*args, **(kwargs or {}))
+        result = _shape_of(func, args, kwargs or {})
+        if result is None:
+            result = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, self._note, result)
         return result
 

@@ -21,8 +21,6 @@ from .schema import MOST_DATA_BYTES
 QUALITIES = ("near lossless", "high", "good", "small")
 FORMAT = "MP4 H.264"
 SPEED = "veryfast"  # the encoder's preset: sent once and thrown away, so time counts more than bytes
-SAMPLED_FRAMES = 2  # decoded near the end of a result, with all that leads up to them
-NEAR_END_S = Fraction(1, 2)
 
 Frames = Iterator[np.ndarray]  # batches [T, H, W, 3], uint8 or uint16
 
@@ -95,16 +93,15 @@ def read_result(path: Path) -> Frames:
 def result_complaint(path: Path, segment: Segment, source: tuple[int, int], short_side: int) -> str | None:
     """What is wrong with a result for a source of (width, height), None when it is good.
 
-    Looks at container, shape and number of frames, and decodes some at the start (as probing does) and near the end.
+    Looks at container and shape, reads every packet, and decodes frames at the start (as probing does) and at the end.
     """
     try:
         info = media.probe(path)
-        count = media.count_frames(path, info)
         if place(source, short_side, info.square_size) is None:
             return f"it is {info.square_size[0]}×{info.square_size[1]}, no shape of a {source[0]}×{source[1]} clip."
+        count = media.sound_frames(path, info)
         if count < segment.sent_frames:
             return f"{count} frames came back, {segment.sent_frames} were sent."
-        _decode_near_end(path, info)
     except media.MediaError as error:
         return str(error)
     return None
@@ -132,10 +129,3 @@ def _encode(path: Path, batches: Frames, rate: int, quality: str) -> None:
 
     encoding = media.Encoding(format=FORMAT, quality=quality, bit_depth=8, speed=SPEED)  # type: ignore[arg-type]
     media.write(path, timed(), time_base=Fraction(1, rate), encoding=encoding)
-
-
-def _decode_near_end(path: Path, info: media.MediaInfo) -> None:
-    start = max((info.duration or Fraction(0)) - NEAR_END_S, Fraction(0))
-    with media.read(path, media.Selection(start=start, cap=SAMPLED_FRAMES), info=info) as batches:
-        for _ in batches:
-            pass

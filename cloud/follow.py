@@ -24,6 +24,7 @@ from .errors import (
 )
 
 FIRST_POLL_S, LONGEST_POLL_S, POLL_GROWTH = 2.0, 10.0, 1.25
+LONGEST_RUNNING_POLL_S = 3.0  # the end of a running request is seen half of that late, on average
 MOST_EMPTY_RESULTS = 5  # succeeded without an output, looked at again
 MOST_GONE = 3  # answers "no such request", besides those of the first minutes
 FEWEST_FAILURES = 5  # before trouble may end the waiting
@@ -98,7 +99,7 @@ def follow(
                 return finished
             report(Look(memory.word, result.state.queue_position, clock() - memory.began, _oddity(result)))
         client.pause(memory.interval)
-        _slow_down(memory)
+        _slow_down(memory, LONGEST_RUNNING_POLL_S if memory.word == RUNNING else LONGEST_POLL_S)
 
 
 def _look(client: Client, request_id: str, submitted: str) -> Result:
@@ -157,8 +158,8 @@ def _bear_absence(memory: _Memory, error: Gone, request_id: str, is_fresh: bool,
         raise Lost(f"Request {request_id} is unknown to RunComfy, expired or deleted. {error}")
 
 
-def _slow_down(memory: _Memory) -> None:
-    memory.interval = min(memory.interval * POLL_GROWTH, LONGEST_POLL_S)
+def _slow_down(memory: _Memory, longest_s: float = LONGEST_POLL_S) -> None:
+    memory.interval = min(memory.interval * POLL_GROWTH, longest_s)
 
 
 def _oddity(result: Result) -> str:

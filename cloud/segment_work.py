@@ -60,10 +60,13 @@ def _settled(run: Run, segment: Segment, slots: threading.Semaphore) -> Record |
             _keep(run, segment, _file_of(run, found))
             run.tell(segment, "reused, nothing paid", "done")
             return None
-        taken = _take(run, slots)
+        taken = slots.acquire(blocking=False)
+        # while others are at RunComfy the next clip is made: nobody waits for it then
+        ready = _cut(run, segment) if not taken and found is None else None
+        taken = taken or _take(run, slots)
         if run.stop.is_set() or (found is None and run.failures):
             return None
-        record = _attached(run, segment, found) if found else _submitted(run, segment)
+        record = _attached(run, segment, found) if found else _submitted(run, segment, ready)
         taken = False
         return record
     except Interrupted:
@@ -113,11 +116,11 @@ def _attached(run: Run, segment: Segment, found: Record) -> Record:
     return _put_down(run, found, state=SUBMITTED) if found.state == DONE else found
 
 
-def _submitted(run: Run, segment: Segment) -> Record:
-    """Pay for a segment: limits, clip, then each way of handing it over until RunComfy takes one."""
+def _submitted(run: Run, segment: Segment, ready: bytes | None) -> Record:
+    """Pay for a segment: limits, clip (unless it is ready), then each way of handing it over until one is taken."""
     expected = _affordable(run, segment)
     refusals: list[str] = []
-    for clip in _clips(run, segment, refusals):
+    for clip in _clips(run, segment, ready, refusals):
         try:
             return _handed_over(run, segment, clip, expected)
         except BadInput as error:
@@ -199,9 +202,8 @@ def _learned(run: Run) -> float | None:
         run.pause(OTHERS_POLL_S)
 
 
-def _clips(run: Run, segment: Segment, refusals: list[str]) -> Iterator[Clip]:
+def _clips(run: Run, segment: Segment, data: bytes | None, refusals: list[str]) -> Iterator[Clip]:
     """The clip in each way it can be handed over, made only when asked for; why a way is closed goes to `refusals`."""
-    data: bytes | None = None
     for way in run.job.ways:
         if way == "address":
             if run.job.address and len(run.segments) == 1:

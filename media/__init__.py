@@ -24,6 +24,7 @@ from .probe import count_frames, probe
 from .read import Reader, read
 from .segments import Run, Segment, SegmentFolder
 from .selection import Selection
+from .soundness import sound_frames
 from .source import resolve
 from .timing import snap_rate
 from .write import Writer, write
@@ -65,5 +66,6 @@ __all__ = [
     "read",
     "resolve",
     "snap_rate",
+    "sound_frames",
     "write",
 ]

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
 from seedvr2_anywhere.cloud.token import Token
 
@@ -199,7 +200,8 @@ def test_09_an_answer_cut_short_is_an_unknown_outcome(desk, servers):
 
 
 def test_09_a_timeout_after_sending_is_an_unknown_outcome(desk, servers):
-    desk.service.plan("submit", servers.late(3.8))
+    desk.patience = net.Timeouts(2, 1, 1)
+    desk.service.plan("submit", servers.late(1.6))
     desk.fails(errors.OutcomeUnknown, "no answer in time")
     assert (desk.posts, desk.states()) == (1, ["unknown"])
 

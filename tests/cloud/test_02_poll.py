@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
 from seedvr2_anywhere.cloud.follow import Patience
 from seedvr2_anywhere.cloud.token import Token
@@ -43,7 +44,7 @@ def test_13_24_trouble_while_polling_is_waited_out(desk, servers, endpoint, name
         "429": servers.answer(429, {}, Retry_After="3"),
         "408": servers.answer(408, {}),
         "reset": servers.dropped,
-        "timeout": servers.late(3.6),
+        "timeout": servers.late(1.6),
         "empty": servers.answer(200, b""),
         "truncated": servers.short_body,
         "page": servers.answer(200, PAGE),
@@ -52,6 +53,7 @@ def test_13_24_trouble_while_polling_is_waited_out(desk, servers, endpoint, name
         "huge": servers.answer(200, b'{"a": "' + b"x" * (5 << 20) + b'"}'),
         "deep": servers.answer(200, nested(100_000)),
     }
+    desk.patience = net.Timeouts(2, 1, 1)
     desk.service.plan(endpoint, *[faults[name]] * (1 if name == "timeout" else 3))
     assert np.array_equal(desk.run(), desk.expected())
     assert (desk.posts, desk.states()) == (1, ["done"])
@@ -196,6 +198,15 @@ def test_21_a_long_queue_costs_no_patience_and_shows_the_place(desk):
     polls = [wait for wait in desk.waits if wait > 0.5]
     assert (polls[0], max(polls)) == (2.0, 10.0)
     assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+def test_21_the_end_of_a_running_request_is_seen_soon(desk):
+    desk.fake_time()
+    desk.service.timeline = ["in_progress"] * 40 + ["completed"]
+    desk.run()
+    polls = [wait for wait in desk.waits if wait > 0.5]
+    assert (len(polls), polls[0], max(polls)) == (40, 2.0, 3.0)
+    assert desk.posts == 1
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])

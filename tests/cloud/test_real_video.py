@@ -17,9 +17,11 @@ from seedvr2_anywhere import media
 from seedvr2_anywhere.cloud import clip, errors
 from seedvr2_anywhere.cloud.plan import Segment, plan_segments
 from seedvr2_anywhere.cloud.stitch import stitched
+from seedvr2_anywhere.media import soundness
 
 FRAMES, SIZE, RATE = 480, (160, 120), Fraction(24000, 1001)
 LARGE_RESULT = int(os.environ.get("SEEDVR2_TEST_LARGE_RESULT", 200_000_000))  # bytes
+HANG_S = 60  # limit for what takes two seconds on an idle machine
 SHRINK = 8  # the service is told to make results so much smaller than asked
 
 
@@ -68,7 +70,7 @@ def real_run(desk, path, overlap: int, **changes):
     info = media.probe(path)
     cutter = clip.Cutter(open_from(path))
     desk.service.transform = desk.servers.pictures().Upscaler(shrink=SHRINK, seed=4)
-    desk.patience = dataclasses.replace(desk.patience, read_s=300, block_s=300)  # it upscales first
+    desk.patience = dataclasses.replace(desk.patience, read_s=HANG_S, block_s=HANG_S)  # it upscales first
     desk.cut = lambda segment: clip.cut_segment(cutter, segment, 24)
     desk.verify = lambda file, segment: clip.result_complaint(file, segment, info.square_size, 1080 // SHRINK)
     desk.stitch = lambda: None
@@ -181,18 +183,42 @@ def test_a_result_is_judged_by_its_content(tmp_path, frames, size, complaint):
     assert found is None if complaint is None else complaint in found
 
 
-@pytest.mark.parametrize("damage", ["head only", "middle gone"])
+@pytest.mark.parametrize("damage", ["head only", "middle gone", "end gone"])
 def test_a_result_that_does_not_decode_is_no_result(tmp_path, damage):
     path = tmp_path / "result.mp4"
     make_clip(path, 40, (176, 128))
     data = bytearray(path.read_bytes())
     if damage == "head only":
         path.write_bytes(data[:100])
+    elif damage == "end gone":
+        assert data.find(b"moov") < data.find(b"mdat"), "the index still promises all frames"
+        path.write_bytes(data[: len(data) // 2])
     else:
         index = data.find(b"mdat")
         data[index + 4 : index + 4 + (len(data) - index) * 9 // 10] = bytes((len(data) - index) * 9 // 10)
         path.write_bytes(data)
     assert clip.result_complaint(path, Segment(0, 0, 40), SIZE, 135) is not None
+
+
+def test_looking_at_a_large_result_decodes_no_more_than_a_sample(tmp_path, monkeypatch):
+    path = tmp_path / "result.mp4"
+    make_clip(path, 200, (176, 128))
+    info = media.probe(path)
+    decoded = []
+    plain = soundness.decoded
+
+    def counted(packet):
+        frames = plain(packet)
+        decoded.extend(frames)
+        return frames
+
+    monkeypatch.setattr(soundness, "decoded", counted)
+    assert media.sound_frames(path, info) == 200
+    assert len(decoded) == 200, "all of it while it is small"
+    decoded.clear()
+    monkeypatch.setattr(soundness, "MOST_BYTES", 1)
+    assert media.sound_frames(path, info) == 200
+    assert soundness.LEAST_FRAMES <= len(decoded) < 20
 
 
 def padded_to(path, size: int) -> None:
@@ -221,7 +247,7 @@ def test_receiving_a_large_result_takes_little_memory(desk, tmp_path):
     url = desk.service.base.removesuffix("/v1") + "/out/large.mp4"
     script = Path(__file__).resolve().parent / "receiving.py"
     command = [sys.executable, str(script), url, str(tmp_path / "result.mp4")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=True)
     size, memory, _seconds = done.stdout.split()
     assert int(size) == LARGE_RESULT
     assert int(memory) <= 100_000_000, done.stdout

@@ -56,8 +56,16 @@ class JobEntry:
 
 
 def list_jobs(root: Path) -> list[JobEntry]:
-    """All jobs under `root`, the last touched first. Folders that hold none, or a damaged one, are passed over."""
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    """All jobs under `root`, the last touched first. Folders that hold none, or a damaged one, are passed over.
+
+    Raises JobError when `root` is there and cannot be read.
+    """
+    try:
+        folders = sorted(root.iterdir())
+    except FileNotFoundError:
+        folders = []  # no run yet
+    except OSError as error:
+        raise JobError(f"The job folder {root} cannot be read: {error.strerror}.") from error
     entries = [entry for folder in folders if (entry := read_job(folder)) is not None]
     return sorted(entries, key=lambda entry: entry.facts.updated, reverse=True)
 

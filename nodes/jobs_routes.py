@@ -44,7 +44,10 @@ async def runs(_request: web.Request) -> web.Response:
 
 
 async def jobs(_request: web.Request) -> web.Response:
-    return web.json_response(await asyncio.to_thread(job_list.all_jobs))
+    try:
+        return web.json_response(await asyncio.to_thread(job_list.all_jobs))
+    except JobError as error:
+        return web.json_response({"error": str(error)}, status=400)
 
 
 def answering(word: str, action: Callable[[str], dict | None]):

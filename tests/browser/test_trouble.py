@@ -66,9 +66,12 @@ def test_a_job_folder_that_cannot_be_written_is_told_and_the_next_run_goes_well(
         expect(page.locator(f"{PANEL} .state.failed")).to_be_visible(timeout=TIME_MS)
         expect(page.locator(PANEL)).to_contain_text("cannot be written")
         expect(page.locator(PANEL)).to_contain_text("Choose another job folder")
+        page.evaluate(JOBS)
+        expect(page.locator(".jobs")).to_contain_text("The list cannot be read: The job folder")
     press_run(canvas)
     expect(page.locator(PANEL)).to_contain_text("24 of 24 frames", timeout=TIME_MS)
     expect(page.locator(f"{PANEL} .state.done")).to_be_visible(timeout=TIME_MS)
+    expect(page.locator(".jobs li").first).to_contain_text("24 of 24 frames")
 
 
 def test_a_dropped_connection_is_taken_up_again_at_the_end_of_a_run(canvas):

@@ -59,6 +59,14 @@ def test_a_list_says_what_each_job_is_doing(tmp_path):
     assert shown["can_go_on"] and "prompt" not in shown
 
 
+def test_a_folder_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_named(tmp_path):
+    assert list_jobs(tmp_path / "none") == []
+    in_its_place = tmp_path / "jobs"
+    in_its_place.write_text("in the way")
+    with pytest.raises(JobError, match=r"job folder .*jobs cannot be read: Not a directory"):
+        list_jobs(in_its_place)
+
+
 def test_a_result_that_is_gone_is_not_called_done(tmp_path):
     finished(tmp_path, "pruned").unlink()
     assert list_jobs(tmp_path)[0].state == "stopped"

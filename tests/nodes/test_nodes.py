@@ -12,6 +12,7 @@ from seedvr2_anywhere.tests.nodes.real_server import error_of, refusal_of
 
 SNAPSHOT = Path(__file__).with_name("object_info.json")
 IDS = ("SeedVR2Anywhere.LoadVideo", "SeedVR2Anywhere.Upscale", "SeedVR2Anywhere.VideoCombine")
+ALL_IDS = (*IDS, "SeedVR2Anywhere.Compare")
 FRAMES = 24
 
 
@@ -39,7 +40,7 @@ def widgets_in(inputs: dict) -> list[tuple[str, dict]]:
 
 
 def test_names_order_types_and_defaults_of_all_widgets_stay(server):
-    found = {name: schema_of(server.get(f"/object_info/{name}")[name]) for name in IDS}
+    found = {name: schema_of(server.get(f"/object_info/{name}")[name]) for name in ALL_IDS}
     assert json.dumps(found, indent=1) == json.dumps(json.loads(SNAPSHOT.read_text(encoding="utf-8")), indent=1)
 
 

@@ -1,4 +1,5 @@
-// Runs inside ComfyUI's page: builds a graph from the plan that tools/workflows.py sends.
+// Runs inside ComfyUI's page: builds a graph from the plan that tools/workflows.py sends. The answer is, by node, the
+// height of its advanced widgets: Nodes 2.0 hides them and keeps a stored height, the classic canvas makes room by itself.
 function build(plan) {
   const graph = app.rootGraph
   graph.clear()
@@ -6,6 +7,12 @@ function build(plan) {
   for (const [from, output, to, input] of plan.wires) connect(graph, from, output, to, input)
   place(plan, nodes)
   addNote(graph, plan)
+  return Object.fromEntries(nodes.map((node) => [node.id, advancedHeight(node)]))
+}
+
+function advancedHeight(node) {
+  const row = LiteGraph.NODE_WIDGET_HEIGHT + 4 // as litegraph stacks them
+  return row * (node.widgets ?? []).filter((one) => one.options?.advanced).length
 }
 
 function add(graph, one) {

@@ -36,7 +36,7 @@ def main(titles: list[str]) -> None:
 
 
 def built(editor: frontend.Frontend, template: Template) -> tuple[dict, dict]:
-    """(graph, API form) as the frontend saves them."""
+    """(graph, API form) as the frontend saves them, nodes as tall as what they show in Nodes 2.0."""
     plan = {
         "nodes": [
             {"id": number, "type": node.type, "column": node.column, "below": node.below, "widgets": node.widgets,
@@ -47,9 +47,12 @@ def built(editor: frontend.Frontend, template: Template) -> tuple[dict, dict]:
         "note": {"id": NOTE, "text": template.note},
         "grid": {"column": COLUMN, "top": TOP, "row": ROW, "gap": GAP, "left": LEFT},
     }  # fmt: skip
-    editor.page.evaluate(f"plan => {{ {BUILD}; return build(plan) }}", plan)
+    hidden = editor.page.evaluate(f"plan => {{ {BUILD}; return build(plan) }}", plan)
     editor.settle()
-    return editor.workflow(), editor.prompt()
+    graph = editor.workflow()
+    for node in graph["nodes"]:
+        node["size"][1] -= hidden.get(str(node["id"]), 0)
+    return graph, editor.prompt()
 
 
 def save(template: Template, graph: dict, prompt: dict) -> None:

@@ -49,7 +49,9 @@ async function doing(message, action, done = 'Saved.') {
 }
 
 async function save(row, changes, undo) {
-  if (!(await doing(row.message, async () => { await post('/seedvr2/settings', changes) }))) undo?.()
+  const saved = await doing(row.message, async () => { await post('/seedvr2/settings', changes) })
+  if (!saved) undo?.()
+  return saved
 }
 
 async function tokenRow({ content, message, label }) {
@@ -95,8 +97,7 @@ async function numberRow(row) {
   const field = el('input', { type: 'number', min, max, step, 'aria-label': say(row.label), value: kept ?? '' })
   field.addEventListener('change', async () => {
     const value = field.value === '' ? null : Number(field.value)
-    await save(row, { [row.name]: value }, () => { field.value = kept ?? '' })
-    kept = field.value
+    if (await save(row, { [row.name]: value }, () => { field.value = kept ?? '' })) kept = value
   })
   row.content.append(field)
   return field

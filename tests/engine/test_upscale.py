@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_to_the_same_frames(clip, network, undisturbed, tm
 
 @pytest.mark.parametrize("kind, state", [(BaseException, "stopped"), (RuntimeError, "failed")])
 def test_an_interrupt_met_in_a_layer_is_a_stop_an_error_is_not(clip, network, tmp_path, monkeypatch, kind, state):
-    def meet(part):
+    def meet(part, begins=False):
         raise kind("met in a layer")
 
     monkeypatch.setattr(network.placement, "use", meet)

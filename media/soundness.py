@@ -14,8 +14,8 @@ import av.stream
 from .description import MediaInfo, UnreadableFile
 from .source import open_container, unreadable
 
-# decoded from the last key frame on. Decoding costs by the byte, 25 ns each: all frames of usual clips, a fifth of a
-# second of such that have no other key frame and are nearly noise
+# decoded at the end, from a key frame on. Decoding costs by the byte, 25 ns each: all frames of usual clips, a fifth of
+# a second of such that are nearly noise
 MOST_BYTES = 8 << 20
 LEAST_FRAMES = 3
 
@@ -29,7 +29,7 @@ class _Mark(NamedTuple):
 
 
 def sound_frames(path: Path, info: MediaInfo) -> int:
-    """How many frames a video shows: every packet is read, and frames behind its last key frame are decoded.
+    """How many frames a video shows: every packet is read, and frames at its end are decoded.
 
     Raises UnreadableFile when a packet is damaged or cut off, or a frame cannot be decoded.
     """
@@ -54,9 +54,8 @@ def _read(container: av.container.InputContainer, stream: av.stream.Stream, path
 def _decode_sample(
     container: av.container.InputContainer, stream: av.stream.Stream, marks: list[_Mark], path: Path
 ) -> None:
-    keys = [mark.pts for mark in marks if mark.is_key and mark.pts is not None]
-    if keys:
-        container.seek(keys[-1], stream=stream)
+    if (start := _sample_start(marks)) is not None:
+        container.seek(start, stream=stream)
     frames = taken = 0
     for packet in container.demux(stream):
         frames += len(decoded(packet))
@@ -65,6 +64,18 @@ def _decode_sample(
             return
     if not frames:
         raise UnreadableFile(f"{path.name}: no picture of it can be decoded. Fetch it again or repair it.")
+
+
+def _sample_start(marks: list[_Mark]) -> int | None:
+    """Time stamp of the earliest key frame with at most MOST_BYTES from it to the end, or of the last one."""
+    start, left = None, 0
+    for mark in reversed(marks):
+        left += mark.size
+        if start is not None and left > MOST_BYTES:
+            break
+        if mark.is_key and mark.pts is not None:
+            start = mark.pts
+    return start
 
 
 def decoded(packet: av.Packet) -> list:

@@ -38,3 +38,15 @@ def test_a_file_without_a_picture_that_decodes_is_refused(clip):
     damaged.write_bytes(data)
     with pytest.raises(media.MediaError, match=r"damaged\.mp4"):
         media.sound_frames(damaged, info)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5])
+def test_damage_in_the_middle_alone_is_found(clip, place):
+    data = bytearray(clip.read_bytes())
+    start = data.index(b"mdat") + 4
+    first = start + int(place * (len(data) - start))
+    damage = slice(first, first + (len(data) - start) // 20)
+    data[damage] = bytes(damage.stop - damage.start)
+    clip.write_bytes(data)
+    with pytest.raises(media.MediaError, match=r"clip\.mp4"):
+        media.sound_frames(clip, media.probe(clip))

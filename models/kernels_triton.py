@@ -8,6 +8,9 @@ Offsets of frames and rows are 64-bit: four frames of 4K maps hold more than 2³
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 import triton
 import triton.language as tl
@@ -17,6 +20,17 @@ from .modulation import NORM_EPSILON
 
 TILE = 4096  # numbers a program works on at a time: 32 for each thread of four warps
 NO_SPECIALISATION = ["first", "height", "front", "has_head", "kept", "kept_top", "kept_bottom", "top", "rows", "frames"]
+
+
+def on_its_device(call: Callable) -> Callable:
+    """Triton launches on the current device, wherever the tensors are: have it be that of the first one."""
+
+    @functools.wraps(call)
+    def there(first: Tensor, *rest):
+        with torch.cuda.device_of(first):
+            return call(first, *rest)
+
+    return there
 
 
 @triton.jit(do_not_specialize=NO_SPECIALISATION)
@@ -71,6 +85,7 @@ def _fill(
                 tl.store(kept1 + plain + spot, value, mask=shown)
 
 
+@on_its_device
 def fill(
     block: Tensor,
     data: Tensor,
@@ -140,6 +155,7 @@ def _finish(
         tl.store(spread + moment, around, mask=within)
 
 
+@on_its_device
 def finish(
     maps: Tensor,
     out: Tensor | None,
@@ -217,6 +233,7 @@ def _interleave(
     tl.store(spread + moment, around, mask=within)
 
 
+@on_its_device
 def interleave(
     grid: Tensor,
     bias: Tensor | None,
@@ -268,6 +285,7 @@ def _windows(
         tl.store(target, value.to(out.dtype.element_ty), mask=shown)
 
 
+@on_its_device
 def windows(heads: Tensor, weight: Tensor | None, table: Tensor | None, text: Tensor | None, out: Tensor) -> None:
     """See `Kernels.windows`: heads [W·n,h,d] of any strides, table [W·n,d/2] complex64, text [L,h,d]."""
     count, length, number, size = out.shape
@@ -299,12 +317,14 @@ def _norm(
     tl.store(out + row + place, value.to(out.dtype.element_ty), mask=shown)
 
 
+@on_its_device
 def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """See `Kernels.modulated_norm`."""
     x = x.contiguous()
     return _normed(x, None, scale, scale, shift)
 
 
+@on_its_device
 def add_and_norm(residual: Tensor, update: Tensor, gate: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """See `Kernels.add_and_norm`; residual [N,D] is contiguous."""
     return _normed(residual, update.contiguous(), gate, scale, shift)
@@ -330,6 +350,7 @@ def _gated(gate, x, count, BLOCK: tl.constexpr):
     tl.store(gate + place, value.to(gate.dtype.element_ty), mask=shown)
 
 
+@on_its_device
 def gated(gate: Tensor, x: Tensor) -> Tensor:
     """See `Kernels.gated`; both contiguous."""
     _gated[(triton.cdiv(gate.numel(), TILE),)](gate, x, gate.numel(), BLOCK=TILE)

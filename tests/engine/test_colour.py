@@ -268,6 +268,12 @@ def test_runs_agree_bit_for_bit_and_devices_closely(method, device):
     content, reference = random_frames(2, 90, 160, seed=1), random_frames(2, 90, 160, seed=2)
     first, second = (colour.transfer(content.to(device), reference, method).cpu() for _ in range(2))
     assert first.equal(second)
-    # lab sorts: where rounding lets two neighbours change places, each takes the other's value (7e-4 on an H100)
-    allowed = 1e-3 if method == "lab" else 2e-5
-    torch.testing.assert_close(first, colour.transfer(content, reference, method), atol=allowed, rtol=0)
+    assert_close_but_for_ranks(first, colour.transfer(content, reference, method), method)
+
+
+def assert_close_but_for_ranks(found: torch.Tensor, wanted: torch.Tensor, method: str) -> None:
+    """Within rounding; `lab` sorts, so that two neighbours whom rounding has change places take each other's value."""
+    apart = (found - wanted).abs()
+    swapped = 0.002 if method == "lab" else 0.0  # share of the values; 0.0011 on an H100
+    assert (apart > 2e-5).float().mean() <= swapped
+    assert apart.max() < 1e-3

@@ -86,6 +86,15 @@ def write_clip(path: Path) -> None:
                 sound=media.Sound(samples=media.Samples(tone, 48000)))  # fmt: skip
 
 
+def upscale_only(server, **widgets) -> dict:
+    """Load, upscale and show the report."""
+    workflow = server.main_job()
+    del workflow["34"]
+    workflow["35"]["inputs"] |= widgets
+    workflow["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
+    return workflow
+
+
 def error_of(entry: dict) -> str:
     """The message of a failed run."""
     return next(part[1]["exception_message"] for part in entry["status"]["messages"] if part[0] == "execution_error")

@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 from seedvr2_anywhere import media
 from seedvr2_anywhere.tests.nodes.comfy_toys import write_weights
-from seedvr2_anywhere.tests.nodes.real_server import error_of, report_of
-
-
-def upscale_only(server, **widgets) -> dict:
-    """Load, upscale and show the report."""
-    workflow = server.main_job()
-    del workflow["34"]
-    workflow["35"]["inputs"] |= widgets
-    workflow["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
-    return workflow
+from seedvr2_anywhere.tests.nodes.real_server import error_of, report_of, upscale_only
 
 
 def jobs_of(server) -> set[str]:

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from seedvr2_anywhere import media
-from seedvr2_anywhere.tests.nodes.real_server import error_of, refusal_of, report_of
+from seedvr2_anywhere.tests.nodes.real_server import error_of, refusal_of, report_of, upscale_only
 
 HDR_LIGHT = 0.02  # of the PQ code: the mean of a clip whose colours follow the source
 
@@ -16,15 +16,6 @@ RGBA = {
     "2": {"class_type": "SolidMask", "inputs": {"value": 0.25, "width": 32, "height": 32}},
     "3": {"class_type": "JoinImageWithAlpha", "inputs": {"image": ["1", 0], "alpha": ["2", 0]}},
 }
-
-
-def upscale_only(server, **widgets) -> dict:
-    """Load, upscale and show the report."""
-    workflow = server.main_job()
-    del workflow["34"]
-    workflow["35"]["inputs"] |= widgets
-    workflow["36"] = {"class_type": "PreviewAny", "inputs": {"source": ["35", 1]}}
-    return workflow
 
 
 def write_frames(path, frames: np.ndarray) -> None:

@@ -43,8 +43,9 @@ def main() -> int:
         editor.show_all()
         editor.page.get_by_test_id("queue-button").click()
         editor.page.locator(".run .state.running").wait_for(timeout=TIME_MS)
-        editor.page.wait_for_function("() => /[1-9]\\d* of/.test([...document.querySelectorAll('.seedvr2')].map("
-                                      "one => one.shadowRoot.textContent).join())", timeout=TIME_MS)  # fmt: skip
+        # with the speed the time left is shown, too
+        editor.page.wait_for_function("() => [...document.querySelectorAll('.seedvr2')].some("
+                                      "one => / fps/.test(one.shadowRoot.textContent))", timeout=TIME_MS)  # fmt: skip
         take(editor, "run", UPSCALE)
         editor.page.wait_for_function(PLAYS, timeout=TIME_MS)
         editor.settle(2000)

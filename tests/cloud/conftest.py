@@ -22,6 +22,7 @@ from seedvr2_anywhere.cloud.run import run_hosted
 from seedvr2_anywhere.cloud.schema import Settings
 from seedvr2_anywhere.cloud.stitch import stitched
 from seedvr2_anywhere.cloud.token import Token
+from seedvr2_anywhere.tests.cloud import scenarios
 
 _FILE = Path(__file__).resolve().parent / "server.py"
 SPEED = 200  # waits are this much shorter than real ones
@@ -48,6 +49,20 @@ def service(servers):
         yield running
 
 
+class Count(int):
+    """How many paid POSTs arrived; one that is found equal to what a test expects is noted in `asserted`."""
+
+    asserted: list[int]
+
+    def __eq__(self, other: object) -> bool:
+        is_equal = int.__eq__(self, other)
+        if is_equal is True:
+            self.asserted.append(int(self))
+        return is_equal
+
+    __hash__ = int.__hash__
+
+
 class Desk:
     """A user's machine in front of the service: clip, folder, journal, token; `run()` is one press of Run."""
 
@@ -56,6 +71,7 @@ class Desk:
         self.frames = np.random.default_rng(3).integers(0, 200, (100, 4, 6, 3), dtype=np.uint8)
         self.token = Token(servers.TOKEN, "the test")
         self.updates: list = []
+        self.asserted: list[int] = []
         self.waits: list[float] = []
         self.cuts = 0
         self.stop_when = lambda: False
@@ -194,8 +210,11 @@ class Desk:
         return "\n".join(update.text for update in self.updates)
 
     @property
-    def posts(self) -> int:
-        return len(self.service.posts)
+    def posts(self) -> Count:
+        """Paid POSTs that arrived, accepted or not."""
+        count = Count(len(self.service.posts))
+        count.asserted = self.asserted
+        return count
 
     def expected(self) -> np.ndarray:
         """What an undisturbed run gives, computed without the service."""
@@ -209,5 +228,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(service, servers, tmp_path):
-    return Desk(service, servers, tmp_path)
+def desk(service, servers, tmp_path, request):
+    """A desk whose paid POSTs are counted; the test of a scenario must have asserted how many there were in the end."""
+    made = Desk(service, servers, tmp_path)
+    yield made
+    count = len(service.posts)
+    request.node.user_properties.append((scenarios.POSTS, count))
+    if scenarios.numbers_in(request.node.name):
+        assert made.asserted[-1:] == [count], f"{count} paid POSTs, and the test asserted {made.asserted}"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
-from seedvr2_anywhere.cloud.token import Token
+from seedvr2_anywhere.cloud.reach import client_for
+from seedvr2_anywhere.cloud.token import Token, find_token
 
 PAGE = b"<html>" + b"very long page " * 100 + b"</html>"
 
@@ -117,7 +118,7 @@ def test_04_the_wait_ends_at_once_on_stop(desk, servers):
     start = time.monotonic()
     desk.fails(errors.Interrupted)
     assert time.monotonic() - start < 2
-    assert (desk.paid, desk.states()) == (0, ["not submitted"])
+    assert (desk.posts, desk.paid, desk.states()) == (1, 0, ["not submitted"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_05_06_no_credit_or_a_bad_token_stops_the_rest_and_keeps_what_is_done(de
     assert ("too little credit" in message) == (kind is errors.NoBalance)
     assert ("the test" in message) == (kind is errors.BadToken), "the source of the token is named"
     desk.run()
-    assert desk.paid == 4
+    assert (desk.posts, desk.paid) == (5, 4)
 
 
 def test_07_a_refused_field_is_named_as_our_widget(desk, servers):
@@ -226,6 +227,26 @@ def test_10_a_wrong_token_reaches_no_other_place_than_the_header(desk):
     desk.token = Token("wrong-token-0123456789", "the environment variable X")
     desk.fails(errors.BadToken, "X")
     assert (desk.posts, desk.paid) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("around", "posts"),
+    [(("", "\n"), 1), (("  ", "\r\n"), 1), (("two ", ""), 0), (("ünï", ""), 0), (("x" * 10_000, ""), 0)],
+)
+def test_10_white_space_around_a_token_goes_and_any_other_wrong_letter_stays_at_home(desk, around, posts):
+    file = desk.folder / "saved"
+    file.write_text(desk.token.secret.join(around), encoding="utf-8")
+    if posts:
+        desk.token = find_token({}, file, desk.folder)
+        desk.run()
+        sent = {headers["authorization"] for endpoint, _, headers in desk.service.calls if endpoint != "download"}
+        assert sent == {f"Bearer {desk.servers.TOKEN}"}
+    else:
+        with pytest.raises(errors.OutsideLimits) as caught:
+            client_for({"RUNCOMFY_MODEL_API_BASE": desk.service.base}, file, desk.folder)
+        assert desk.token.secret not in str(caught.value)
+        assert desk.service.calls == []
+    assert desk.posts == posts
 
 
 def test_11_the_same_job_queued_twice_at_once_is_paid_once(desk, servers):

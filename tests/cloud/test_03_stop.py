@@ -176,20 +176,38 @@ def test_30_a_process_killed_while_submitting_leaves_an_unknown_outcome(desk, se
     assert (desk.posts, desk.states()) == (1, ["unknown"])
 
 
-def test_30_a_kill_in_the_middle_of_many_segments_repays_none(desk):
-    desk.service.timeline = ["in_progress", "completed"]
+def test_30_a_kill_while_several_segments_are_under_way_repays_none(desk):
+    accept = desk.service.accept
+
+    def accept_and_hold(values, account):
+        request = accept(values, account)
+        request.timeline = ["in_progress"] if len(desk.service.requests) > 1 else ["completed"]
+        return request
+
+    desk.service.accept = accept_and_hold
     process = press(desk, "clip of 480", 480)
-    wait_for(lambda: desk.service.count("download") > 0)
+    wait_for(lambda: desk.has_journal() and [bool(one.remote_id) for one in desk.records()] == [True] * 3)
     process.kill()
     process.wait()
     desk.clip_of(480)
-    sent, known = desk.posts, sum(record.remote_id is not None for record in desk.records())
-    if "intended" in desk.states():  # killed just while submitting: then the user decides
-        desk.fails(errors.OutcomeUnknown)
-        desk.run(resubmit=next(one.short_id for one in desk.records() if one.state == "unknown"))
-    else:
-        assert np.array_equal(desk.run(), desk.expected())
-    assert desk.posts == sent + 4 - known
+    desk.service.accept = accept
+    for request in desk.service.requests.values():
+        request.timeline = ["completed"]
+    assert np.array_equal(desk.run(), desk.expected())
+    assert (desk.posts, desk.states()) == (4, ["done"] * 4)
+
+
+def test_30_a_kill_while_a_later_segment_is_submitted_leaves_that_one_to_the_user(desk, servers):
+    desk.service.plan("submit", servers.normal, servers.normal, servers.late(5))
+    process = press(desk, "clip of 480", 480)
+    wait_for(lambda: len(desk.service.posts) == 3)
+    process.kill()
+    process.wait()
+    desk.clip_of(480)
+    desk.fails(errors.OutcomeUnknown, "Segment 3 of 4", "2 of 4 segments are kept")
+    unknown = next(one for one in desk.records() if one.state == "unknown")
+    assert np.array_equal(desk.run(resubmit=unknown.short_id), desk.expected())
+    assert (desk.posts, sorted(desk.states())) == (5, ["done"] * 4 + ["replaced"])
 
 
 def test_31_two_processes_share_the_journal_and_the_paid_work(desk, servers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,6 @@ def chunked_then_dropped(call) -> bool:
 
 
 def half_then_drip(call) -> bool:
-    import time
-
     data = call.service.only().output
     call.send_response(200)
     call.send_header("Content-Length", str(len(data)))
@@ -50,6 +49,10 @@ def half_then_drip(call) -> bool:
         time.sleep(0.2)
         call.wfile.write(data[len(data) // 2 + index : len(data) // 2 + index + 1])
     return call.drop()
+
+
+def nothing_at_all(call) -> bool:
+    return call.reply(200, b"", Content_Type="video/mp4")
 
 
 def with_extra_bytes(call) -> bool:
@@ -131,7 +134,9 @@ def test_35_a_result_that_stays_away_is_left_to_the_next_run(desk, servers):
 
 
 @pytest.mark.parametrize(
-    "fault", [half_then_dropped, chunked_then_dropped, half_then_drip, with_extra_bytes], ids=lambda one: one.__name__
+    "fault",
+    [half_then_dropped, chunked_then_dropped, half_then_drip, nothing_at_all, with_extra_bytes],
+    ids=lambda one: one.__name__,
 )
 def test_36_40_a_broken_transfer_is_resumed_or_begun_again(desk, fault):
     desk.service.plan("download", fault)
@@ -141,14 +146,26 @@ def test_36_40_a_broken_transfer_is_resumed_or_begun_again(desk, fault):
     assert [path.suffix for path in desk.folder.glob("job/*")] == [".mp4"], "nothing unfinished is left"
 
 
-@pytest.mark.parametrize("to", ["http://10.0.0.1/a.mp4", "http://clips.example/a.mp4", "https://169.254.169.254/a.mp4",
-                                "https://user@clips.example/a.mp4", "https://clips.example:8443/a.mp4",
-                                "https://clips.example\\@evil.example/a.mp4"])  # fmt: skip
+FORBIDDEN = ["http://10.0.0.1/a.mp4", "http://clips.example/a.mp4", "https://169.254.169.254/a.mp4",
+             "https://user@clips.example/a.mp4", "https://clips.example:8443/a.mp4",
+             "https://clips.example\\@evil.example/a.mp4"]  # fmt: skip
+
+
+@pytest.mark.parametrize("to", FORBIDDEN)
 def test_37_a_redirect_to_a_forbidden_place_is_refused_and_the_result_kept(desk, servers, to):
     desk.service.plan("download", servers.redirected(to))
     desk.fails(errors.StillRunning, "req-0001", "paid and safe")
     assert (desk.posts, desk.states()) == (1, ["submitted"])
     desk.run()
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+@pytest.mark.parametrize("to", FORBIDDEN)
+def test_37_an_output_at_a_forbidden_place_is_not_fetched_and_the_result_kept(desk, to):
+    desk.service.shape = lambda url: {"video": to}
+    desk.fails(errors.StillRunning, "req-0001", "paid and safe")
+    desk.service.only().shape = lambda url: {"video": url}
+    assert np.array_equal(desk.run(), desk.expected())
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
@@ -197,6 +214,18 @@ def test_39_a_full_disk_costs_nothing_but_patience(desk):
     assert (desk.posts, desk.states()) == (1, ["submitted"])
     desk.free_space = lambda folder: 1 << 50
     desk.run()
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+def test_40_a_stop_during_a_slow_drip_comes_back_soon_and_loses_nothing(desk):
+    desk.service.plan("download", half_then_drip)
+    desk.stop_at("fetching the result")
+    start = time.monotonic()
+    desk.fails(errors.Interrupted, "req-0001", "finished already and is paid. Run fetches it.")
+    assert time.monotonic() - start < 3
+    assert (desk.posts, desk.states()) == (1, ["submitted"])
+    desk.stop_when = lambda: False
+    assert np.array_equal(desk.run(), desk.expected())
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 

@@ -194,7 +194,7 @@ def test_46_the_limit_of_a_day_holds_over_all_runs_and_ends_with_the_day(desk):
     assert desk.posts == 3
 
 
-def test_46_the_default_limit_is_finite():
+def test_the_default_limit_is_finite():
     assert Budget().spend_limit_usd == 2.0
     assert Budget().max_requests == 1
     assert Job.__dataclass_fields__["budget"].default == Budget()

@@ -13,6 +13,19 @@ WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "api" / "video_up
 LOAD, UPSCALE, COMBINE = "33", "35", "34"
 EMBEDDED = "embedded (small, built in)"
 TIME_MS = 120_000  # for whatever a busy machine may take
+CATEGORY = "seedvr2-anywhere"  # the pack's folder, as the template browser names it
+BROWSE = "() => app.extensionManager.command.execute('Comfy.BrowseTemplates')"
+JOBS = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
+SETTINGS = "() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')"
+SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
+# a result that plays, in a node of ComfyUI
+RESULT_PLAYS = """async () => {
+    const results = [...document.querySelectorAll('video')].filter(one => one.currentSrc.includes('type=output'))
+    const times = () => results.map(one => one.currentTime)
+    const before = times()
+    await new Promise(done => setTimeout(done, 200))
+    return times().some((time, number) => time !== before[number])
+}"""
 
 
 def clip_into(base: Path) -> None:
@@ -32,6 +45,17 @@ def main_job(**upscale: object) -> dict:
 def load(editor: Frontend, workflow: dict) -> None:
     """Open a workflow in API form on the page."""
     editor.page.evaluate("workflow => app.loadApiJson(workflow, 'test')", workflow)
+    editor.settle()
+
+
+def choose_template(editor: Frontend, title: str) -> None:
+    """Open the template browser, the pack's own part of it, and the template by its card."""
+    page = editor.page
+    page.evaluate("() => app.rootGraph.clear()")
+    page.evaluate(BROWSE)
+    page.get_by_role("button", name=CATEGORY).click()
+    page.get_by_role("dialog").get_by_text(title, exact=True).first.click()
+    page.wait_for_function("() => app.rootGraph.nodes.some(one => one.type.startsWith('SeedVR2Anywhere.'))")
     editor.settle()
 
 

@@ -12,12 +12,21 @@ from seedvr2_anywhere.tests.nodes import hosted_desk
 from seedvr2_anywhere.tools import frontend
 
 from .conftest import TOKEN_VARIABLE
-from .graphs import LOAD, TIME_MS, UPSCALE, load, press_run
+from .graphs import (
+    JOBS,
+    LOAD,
+    RESULT_PLAYS,
+    SECTION,
+    SETTINGS,
+    TIME_MS,
+    UPSCALE,
+    choose_template,
+    load,
+    press_run,
+)
+from .test_settings import KEPT
 
 HOSTED = Path(__file__).resolve().parents[2] / "workflows" / "api" / "hosted_upscale.json"
-JOBS = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
-SETTINGS = "() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')"
-SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
 SHRINK = 11.25  # results are so much smaller than asked, 144 × 96: what is tested here is not the picture
 
 
@@ -45,7 +54,51 @@ def hosted_job(video: str = "clip.mp4", **upscale: object) -> dict:
     return found
 
 
+@pytest.fixture
+def answers(editor) -> list:
+    """Every answer that the page gets from now on."""
+    found = []
+    editor.page.on("response", lambda answer: found.append(answer))
+    return found
+
+
+def test_the_template_asks_for_a_token_runs_with_it_and_shows_it_nowhere(editor, server, service, answers):
+    page, panel, paid = editor.page, editor.page.locator(".run"), len(service.posts)
+    choose_template(editor, "Upscale on RunComfy")
+    editor.set_widget(LOAD, "frame_load_cap", 9)
+    editor.set_widget(UPSCALE, "size_by", "scale")
+    editor.set_widget(UPSCALE, "seed", len(editor.renderer))  # ComfyUI would skip the second renderer's run
+    press_run(editor)
+    expect(panel.locator(".state.failed")).to_be_visible(timeout=TIME_MS)
+    expect(panel).to_contain_text("No RunComfy token")
+    assert len(service.posts) == paid
+    page.get_by_role("button", name="Open settings").last.click()  # of the note beside the graph
+    field = page.locator('input[type="password"]')
+    row = page.locator(".setting", has=field)
+    field.fill(service.token)
+    row.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text(f"…{service.token[-4:]}")
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    press_run(editor)
+    expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
+    expect(panel).to_contain_text("9 of 9 frames · $0.25 so far")
+    editor.show_all()
+    page.wait_for_function(RESULT_PLAYS, timeout=TIME_MS)
+    assert len(service.posts) == paid + 1
+    texts = [one.text() for one in answers if "json" in one.headers.get("content-type", "")]
+    assert any("cost_usd" in text for text in texts)
+    kept = [*texts, page.evaluate(KEPT), json.dumps(editor.workflow()), json.dumps(editor.prompt())]
+    assert not [text for text in kept if service.token in text]
+    assert not [file for file in server.output.rglob("*.*") if service.token.encode() in file.read_bytes()]
+    page.evaluate(SETTINGS)
+    page.locator(SECTION).click()
+    row.get_by_role("button", name="Clear").click()
+    expect(row).to_contain_text("Not set")
+
+
 def test_a_token_is_tried_on_runcomfy(page, service):
+    paid = len(service.posts)
     page.evaluate(SETTINGS)
     page.locator(SECTION).click()
     field = page.locator('input[type="password"]')
@@ -59,15 +112,17 @@ def test_a_token_is_tried_on_runcomfy(page, service):
         expect(row).to_contain_text(f"…{token[-4:]}")
         row.get_by_role("button", name="Test").click()
         expect(row.locator(".message")).to_contain_text(words, timeout=TIME_MS)
-    assert service.posts == []
+    assert len(service.posts) == paid
 
 
 def test_a_hosted_job_tells_what_it_cost_and_a_lost_result_is_not_paid_again(page, server, service, canvas):
     server.call("PUT", "/seedvr2/token", {"token": service.token})
+    paid = len(service.posts)
     load(canvas, hosted_job())
     canvas.run()
     expect(page.locator(".run")).to_contain_text("Done", timeout=TIME_MS)
-    (job,) = [one for one in server.get("/seedvr2/jobs")["jobs"] if one["backend"] == "RunComfy"]
+    job = server.get("/seedvr2/jobs")["jobs"][0]  # the last touched
+    assert (job["backend"], job["title"]) == ("RunComfy", "clip.mp4")
     page.evaluate(JOBS)
     card = page.locator(f".jobs [data-job='{job['name']}']")
     expect(card).to_contain_text("$0.25")
@@ -79,7 +134,7 @@ def test_a_hosted_job_tells_what_it_cost_and_a_lost_result_is_not_paid_again(pag
     card.get_by_role("button", name="Continue").click()
     expect(card).to_contain_text("Done", timeout=TIME_MS)
     assert media.count_frames(result) == 24
-    assert len(service.posts) == 1
+    assert len(service.posts) == paid + 1
 
 
 def test_a_run_of_two_requests_shows_queue_segments_and_cost(browser, server, service):

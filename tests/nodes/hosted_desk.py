@@ -22,7 +22,7 @@ from seedvr2_anywhere.tools import comfyui
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKFLOW = ROOT / "workflows" / "api" / "hosted_upscale.json"
 EXAMPLE, LONG = "seedvr2_example.mp4", "long.mp4"  # of 12 frames, and of 200 in two shots
-PROBE = "loop_probe"  # how late the event loop is
+PROBES = ("loop_probe", "environment_probe")  # how late the event loop is; variables changed while it runs
 SHRINK = 7.5  # the service is told to make results so much smaller than asked: 1080 becomes 144, 720 becomes 96
 SIZE, FRAMES, RATE = (64, 48), 12, 24
 SECONDS = 300
@@ -41,18 +41,20 @@ def runcomfy():
     return sys.modules[name]
 
 
-def write_clip(path: Path, frames: int = FRAMES, cut: int | None = None) -> None:
+def write_clip(
+    path: Path, frames: int = FRAMES, cut: int | None = None, rate: int = RATE, size: tuple[int, int] = SIZE
+) -> None:
     """A drifting pattern with sound; from frame `cut` on another one."""
-    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    rows, columns = np.mgrid[: size[1], : size[0]]
 
     def picture(number: int) -> np.ndarray:
         turned = columns + 2 * number if cut is None or number < cut else 3 * rows - number
         wave = 128 + 80 * np.sin(turned / 9) * np.cos(rows / 13)
         return np.stack([wave, wave * 0.7, 255 - wave], axis=-1).astype(np.uint8)
 
-    tone = np.sin(np.arange(48000 * frames // RATE) / 20).astype(np.float32)[None] * 0.3
+    tone = np.sin(np.arange(48000 * frames // rate) / 20).astype(np.float32)[None] * 0.3
     media.write(path, [(picture(number)[None], np.array([number])) for number in range(frames)],
-                time_base=1 / media.snap_rate(RATE), sound=media.Sound(samples=media.Samples(tone, 48000)))  # fmt: skip
+                time_base=1 / media.snap_rate(rate), sound=media.Sound(samples=media.Samples(tone, 48000)))  # fmt: skip
 
 
 @dataclass
@@ -88,6 +90,16 @@ class Desk:
         status, _ = self.comfy.call("PUT", "/seedvr2/token", {"token": token or self.token})
         assert status == 200
 
+    @contextlib.contextmanager
+    def environment(self, **variables: str | None) -> Iterator[None]:
+        """Other variables in the server's environment for a while; None takes one away."""
+        status, before = self.comfy.post("/environment_probe", variables)
+        assert status == 200
+        try:
+            yield
+        finally:
+            self.comfy.post("/environment_probe", before)
+
     def settings(self, **changes: object) -> None:
         status, answer = self.comfy.post("/seedvr2/settings", changes)
         assert status == 200, answer
@@ -105,13 +117,14 @@ def opened(base: Path) -> Iterator[Desk]:
     (base / "input").mkdir()
     write_clip(base / "input" / EXAMPLE)
     write_clip(base / "input" / LONG, 200, cut=90)
-    shutil.copytree(Path(__file__).resolve().parent / PROBE, base / "custom_nodes" / PROBE)
+    for probe in PROBES:
+        shutil.copytree(Path(__file__).resolve().parent / probe, base / "custom_nodes" / probe)
     servers = runcomfy()
     with servers.running() as service:
         service.transform = servers.pictures().Upscaler(shrink=SHRINK, seed=4)
         home = {"RUNCOMFY_MODEL_API_BASE": service.base, "RUNCOMFY_CONFIG_DIR": str(base), "HOME": str(base)}
-        both = ("--whitelist-custom-nodes", comfyui.PACK, PROBE)
-        with comfyui.running(base, *both, threads=1, variables=home) as comfy:
+        shown = ("--whitelist-custom-nodes", comfyui.PACK, *PROBES)
+        with comfyui.running(base, *shown, threads=1, variables=home) as comfy:
             yield Desk(comfy, service, servers.TOKEN)
 
 

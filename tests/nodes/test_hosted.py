@@ -100,15 +100,6 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_sent(desk, widgets, 
     assert desk.service.posts == []
 
 
-def test_images_are_refused_before_anything_is_sent(desk):
-    workflow = desk.workflow()
-    workflow["1"] = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}}
-    workflow["35"]["inputs"]["source"] = ["1", 0]
-    del workflow["34"], workflow["33"]
-    assert "images have no frame rate. Connect the clip as VIDEO" in error_of(desk.comfy.run(workflow, SECONDS))
-    assert desk.service.calls == []
-
-
 def test_an_estimate_submits_nothing_and_shows_the_price_when_there_is_one(desk):
     workflow = desk.workflow(run="estimate only", seed=3)
     workflow["33"]["inputs"] |= {"video": LONG, "frame_load_cap": 0}

@@ -72,12 +72,14 @@ def follow(
     submitted: str,
     clock: Callable[[], float],
     report: Callable[[Look], None] = lambda look: None,
+    charged: Callable[[float], None] = lambda cost_usd: None,
     is_fresh: bool = True,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Result:
     """Return the succeeded result of a request, with at least one address in it.
 
-    Raises Failed, CancelledRemotely, Lost, OtherAccount or StillRunning; what `client.pause` raises passes through.
+    `charged` hears of every cost that is reported, also of a request that failed. Raises Failed, CancelledRemotely,
+    Lost, OtherAccount or StillRunning; what `client.pause` raises passes through.
     """
     memory = _Memory(began=clock())
     while True:
@@ -94,6 +96,8 @@ def follow(
             _slow_down(memory)
             continue
         else:
+            if result.cost_usd is not None:
+                charged(result.cost_usd)
             finished = _judge(memory, result, request_id, patience, clock())
             if finished:
                 return finished

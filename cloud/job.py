@@ -20,7 +20,7 @@ from .errors import Interrupted
 from .fetch import MOST_RESULT_BYTES
 from .follow import DEFAULT_PATIENCE, Patience
 from .journal import Journal
-from .money import DEFAULT_BUDGET, Budget
+from .money import DEFAULT_BUDGET, Budget, in_all
 from .plan import Segment
 from .schema import MODEL_ID, Settings, complete
 from .storage import Storage
@@ -132,8 +132,7 @@ class Run:
     @property
     def cost_usd(self) -> float | None:
         """What this run's requests cost, as far as reported; None when nothing was."""
-        reported = [cost for cost in tuple(self.costs.values()) if cost is not None]
-        return sum(reported) if reported else None
+        return in_all(tuple(self.costs.values()))
 
     def tell(self, segment: Segment, text: str, phase: Phase = "waiting") -> None:
         request = self.followed.get(segment.index, "")

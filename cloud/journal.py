@@ -167,6 +167,12 @@ class Journal:
         with self._reading() as db:
             return float(db.execute(query, (since, *MAY_COST)).fetchone()[0] or 0.0)
 
+    def reported_usd(self) -> dict[str, float]:
+        """Run → dollars that RunComfy reported for the requests it made, whichever run heard of them."""
+        with self._reading() as db:
+            query = "SELECT run, SUM(cost_usd) AS usd FROM requests WHERE cost_usd IS NOT NULL GROUP BY run"
+            return {row["run"]: float(row["usd"]) for row in db.execute(query)}
+
     def records(self, run: str | None = None) -> list[Record]:
         """All rows, or those of one run, oldest first."""
         where, values = ("WHERE run = ?", (run,)) if run else ("", ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .answers import Price
@@ -60,6 +61,12 @@ def refuse_beyond(budget: Budget, spending: Spending, expected: float | None) ->
             f"and the limit in the settings is ${budget.day_limit_usd:g}. Raise it or wait; what is done is kept."
         )
     return None
+
+
+def in_all(amounts: Iterable[float | None]) -> float | None:
+    """The sum of what was reported; None when nothing was."""
+    reported = [amount for amount in amounts if amount is not None]
+    return sum(reported) if reported else None
 
 
 def estimate_text(segments: tuple[Segment, ...], price: Price | None, hosted_rate: int) -> str:

@@ -28,8 +28,10 @@ MOST_NAMED = 4  # finished parts named in a message
 CANCEL_GRACE_S = 6.0  # for the cancel calls after it
 
 
-def run_hosted(job: Job, doors: Doors) -> Finished:
+def run_hosted(job: Job, doors: Doors, run_id: str = "") -> Finished:
     """Do the whole job; returns when every segment has a verified file in `job.folder`.
+
+    The journal puts the requests made here under `run_id`, or an id of its own making.
 
     Raises OutsideLimits before anything is sent, Incomplete when some segment failed (the others are kept),
     Interrupted on stop, with a truthful word on every request.
@@ -41,6 +43,7 @@ def run_hosted(job: Job, doors: Doors) -> Finished:
     _check_address(job, doors)
     doors.journal.open()
     run = Run(job, doors, doors.client, segments, values)
+    run.id = run_id or run.id
     run.client = _bound(doors.client, run)
     worker = threading.Thread(target=_guarded, args=(work_through, run), name="runcomfy", daemon=True)
     worker.start()

@@ -264,10 +264,10 @@ def _followed(run: Run, segment: Segment, record: Record) -> Path:
 
     try:
         is_fresh = record.run == run.id
-        result = follow(run.client, request_id, submitted, run.doors.clock, tell, is_fresh, run.job.patience)
-        if result.cost_usd is not None:
-            _put_down(run, record, cost_usd=result.cost_usd)
-            _note_cost(run, segment, result.cost_usd)
+        result = follow(
+            run.client, request_id, submitted, run.doors.clock, tell,
+            lambda cost_usd: _note_cost(run, segment, record, cost_usd), is_fresh, run.job.patience,
+        )  # fmt: skip
         run.tell(segment, "fetching the result", "fetching")
         errand = Errand(
             request_id=request_id,
@@ -299,7 +299,8 @@ def _put_down(run: Run, record: Record, **changes: str | float | None) -> Record
         return replace(record, **changes)  # type: ignore[arg-type]
 
 
-def _note_cost(run: Run, segment: Segment, cost_usd: float) -> None:
+def _note_cost(run: Run, segment: Segment, record: Record, cost_usd: float) -> None:
+    _put_down(run, record, cost_usd=cost_usd)
     with run.lock:
         if segment.index in run.costs:
             run.costs[segment.index] = cost_usd
@@ -317,12 +318,16 @@ def _say_goodbye(run: Run, segment: Segment, record: Record) -> None:
     request_id = record.remote_id or ""
     try:
         outcome = run.client.cancel(request_id)
-        final = run.client.result(request_id).state.word
+        result = run.client.result(request_id)
     except (CloudError, net.NetError):
         return  # the run itself says that nothing was confirmed
+    final = result.state.word
+    if result.cost_usd is not None:
+        _note_cost(run, segment, record, result.cost_usd)
     if final == "cancelled":
         _put_down(run, record, state=CANCELLED, message="cancelled by the user")
-        text = "cancelled while queued; no charge was reported."
+        charge = "no charge was" if not result.cost_usd else f"${result.cost_usd:.2f} were"
+        text = f"cancelled while queued; {charge} reported."
     elif outcome in ("cancelled", "canceled") and final != "running":
         text = "RunComfy took the cancellation but has not confirmed it yet. Run looks at it again."
     elif final == "succeeded":

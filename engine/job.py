@@ -77,7 +77,7 @@ class Facts:
     updated: float = 0.0
     error: str = ""
     paid: bool = False  # made by a service that was paid for it: never pruned by itself
-    cost_usd: float | None = None  # what that service reported for it, in all its runs
+    costs: dict[str, float | None] = field(default_factory=dict)  # by run: dollars that service reported for it
     poster: str = ""  # file in the job's folder
     prompt: Any = None  # whatever the caller needs to go on with it later
 

@@ -6,7 +6,8 @@ What is paid is in the journal before it is sent and kept until it is fetched, s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -164,7 +165,7 @@ class HostedRun:
                 path = job.result_path
                 lines = [REUSED] if path else [f"Translated: {note}." for note in translated]
                 if path is None:
-                    with _noted(job, lambda: self.told.status.cost_usd):
+                    with _noted(job):
                         made, path = self._make(task, job)
                     lines += made
             RESULTS.add(path)
@@ -224,13 +225,15 @@ class HostedRun:
     def _make(self, task: Task, job: Job) -> tuple[list[str], Path]:
         """Everything that is missing: look, pay, fetch, join."""
         self.told.update(job=job.folder.name)
-        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True)
+        run_id = uuid.uuid4().hex
+        job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True,
+                 costs={**job.facts.costs, run_id: None})  # fmt: skip
         client = client_for(os.environ, self.folder / TOKEN_FILE, Path.home())
         survey = self._survey(task)
         job.require_space(disk_bytes(task.target, survey.frames))
         order = self._order(task, survey)
         begin(order.folder)
-        finished = self._on_runcomfy(task, order, client)
+        finished = self._on_runcomfy(task, order, client, run_id)
         self.told.update(stage=JOINING, segments=self.told.status.segments)
         notes = self._join(task, order, finished, job.folder / RESULT)
         job.forget(0)
@@ -273,7 +276,7 @@ class HostedRun:
         with task.open() as reader:
             return survey_of(sdr_batches(reader), seen)
 
-    def _on_runcomfy(self, task: Task, order: Order, client: Client) -> Finished:
+    def _on_runcomfy(self, task: Task, order: Order, client: Client, run_id: str) -> Finished:
         values, _ = translate(order.settings, order.rate)
         cutter = clips.Cutter(task.pixels)
         table = SegmentTable(plan_segments(order.frames, order.overlap, order.shots), self.told,
@@ -290,7 +293,7 @@ class HostedRun:
             report=table.take,
         )
         try:
-            return run_hosted(order, doors)
+            return run_hosted(order, doors, run_id)
         finally:
             journal.close()
 
@@ -309,14 +312,22 @@ class HostedRun:
         return (*(f"{note}." for note in finished.notes), *made.notes)
 
 
+def reported_costs() -> dict[str, float]:
+    """Run → dollars that RunComfy reported for its requests so far, as far as the journal can tell."""
+    file = comfy_host.cache_folder() / JOURNAL_FILE
+    try:
+        return Journal(file).reported_usd() if file.is_file() else {}
+    except CloudError:
+        return {}
+
+
 @contextmanager
-def _noted(job: Job, cost_usd: Callable[[], float | None]) -> Iterator[None]:
+def _noted(job: Job) -> Iterator[None]:
     """The manifest says how the run ended, and what it and earlier ones cost as far as RunComfy reported it."""
-    earlier = job.facts.cost_usd
 
     def note(**facts: object) -> None:
-        reported = [one for one in (earlier, cost_usd()) if one is not None]
-        job.note(cost_usd=sum(reported) if reported else None, **facts)
+        reported = reported_costs()
+        job.note(costs={run: reported.get(run, known) for run, known in job.facts.costs.items()}, **facts)
 
     try:
         yield

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Lock
 
+from ..cloud.money import in_all
 from ..engine.jobs_folder import JobEntry, delete_job, find_job, list_jobs, save_finished
 from . import comfy_host
-from .hosted_run import HOSTED_MODEL
+from .hosted_run import HOSTED_MODEL, reported_costs
 from .proxy import playable
 from .upscale_inputs import HOSTED, LOCAL
 from .video_value import Clip, ClipVideo
@@ -20,12 +21,14 @@ LONGEST_SIDE = 1920  # of what "open result" shows where a browser cannot play t
 def all_jobs() -> dict:
     """The job folder and all that is in it, the last touched first."""
     with LOOKING:
-        shown = [shown_of(entry) for entry in list_jobs(comfy_host.jobs_folder())]
+        entries = list_jobs(comfy_host.jobs_folder())
+    reported = reported_costs()
+    shown = [shown_of(entry, reported) for entry in entries]
     return {"folder": str(comfy_host.jobs_folder()), "bytes": sum(job["bytes"] for job in shown), "jobs": shown}
 
 
-def shown_of(entry: JobEntry) -> dict:
-    """A job for the page, JSON values only; without its prompt and without paths."""
+def shown_of(entry: JobEntry, reported: dict[str, float]) -> dict:
+    """A job for the page, JSON values only; without its prompt and without paths. `reported`: run → dollars."""
     facts = entry.facts
     told = comfy_host.RUNS.of_job(entry.name, entry.is_running) or {}
     poster = entry.folder / facts.poster if facts.poster else None
@@ -42,7 +45,7 @@ def shown_of(entry: JobEntry) -> dict:
         "error": facts.error,
         "updated": facts.updated,
         "bytes": entry.bytes,
-        "cost_usd": told.get("cost_usd") if entry.is_running else facts.cost_usd,
+        "cost_usd": in_all((facts.costs | reported)[run] for run in facts.costs),
         "prompt": told.get("prompt"),
         "can_continue": facts.prompt is not None,
         "has_result": entry.result is not None,

@@ -9,6 +9,7 @@ import pytest
 from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
 from seedvr2_anywhere.cloud.follow import Patience
+from seedvr2_anywhere.cloud.journal import Journal
 from seedvr2_anywhere.cloud.token import Token
 
 PAGE = b"<html>gateway</html>"
@@ -151,6 +152,17 @@ def test_17_completed_is_not_success_and_the_reason_is_shown(desk, servers, erro
     assert (desk.posts, desk.states(), desk.service.count("download")) == (1, ["failed"], 0)
 
 
+def test_17_what_a_failed_request_cost_is_kept_and_counts_with_the_one_that_replaces_it(desk, servers):
+    desk.service.plan("result", servers.answer(200, {"status": "failed", "error": "no reason", "cost": 0.2}))
+    desk.fails(errors.Failed)
+    desk.run()
+    assert (desk.posts, desk.states()) == (2, ["failed", "done"])
+    assert [record.cost_usd for record in desk.records()] == [0.2, 0.25]
+    journal = Journal(desk.folder / "journal.db")
+    assert journal.reported_usd() == {record.run: record.cost_usd for record in desk.records()}
+    assert journal.spent_usd(0) == 0.45
+
+
 def test_18_completed_with_a_result_still_in_progress_is_waited_for(desk, servers):
     desk.service.plan("result", *[servers.answer(200, {"status": "in_progress"})] * 4)
     desk.run()
@@ -182,7 +194,7 @@ def test_20_a_request_cancelled_on_the_page_ends_and_is_not_retried(desk, server
     desk.service.timeline = ["in_progress", word]
     desk.service.cost = 0.1
     desk.fails(errors.CancelledRemotely, "cancelled on RunComfy", "$0.10")
-    assert (desk.posts, desk.states()) == (1, ["cancelled"])
+    assert (desk.posts, desk.states(), desk.records()[0].cost_usd) == (1, ["cancelled"], 0.1)
 
 
 def test_21_a_long_queue_costs_no_patience_and_shows_the_place(desk):

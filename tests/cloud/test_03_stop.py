@@ -102,6 +102,14 @@ def test_27_a_queued_request_is_cancelled_and_the_result_read_once_more(desk):
     assert desk.posts == 2, "a cancelled request is made anew when the user runs again"
 
 
+def test_27_what_a_cancelled_request_cost_is_told_and_kept(desk, servers):
+    desk.service.timeline, desk.service.cost = ["in_queue:3"], 0.05
+    desk.service.plan("result", servers.answer(200, {"status": "cancelled", "cost": 0.05}))
+    desk.stop_at("place 3 in the queue")
+    desk.fails(errors.Interrupted, "cancelled while queued; $0.05 were reported.")
+    assert (desk.posts, desk.states(), desk.records()[0].cost_usd) == (1, ["cancelled"], 0.05)
+
+
 def test_27_a_request_that_slipped_into_running_despite_cancelled_is_believed(desk, servers):
     desk.service.timeline = ["in_queue:3"]
     desk.service.plan("cancel", servers.answer(202, {"outcome": "cancelled"}))

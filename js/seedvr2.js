@@ -3,6 +3,7 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
+const NO_ID = '00000000-0000-0000-0000-000000000000'
 const [UPSCALE, COMPARE] = ['SeedVR2Anywhere.Upscale', 'SeedVR2Anywhere.Compare']
 const parts = {} // promises of what was fetched; one for each, so that events are heard in their order
 let wasAsked = false // about runs that were going when the page was opened
@@ -12,7 +13,7 @@ const part = (name) => parts[name] ??= import(`./parts/${name}.mjs`)
 const panels = () => part('run_panel')
 
 const LISTENERS = {
-  'seedvr2.run': async ({ detail }) => { (await panels()).show(detail) },
+  'seedvr2.run': async ({ detail }) => { (await panels()).shown.show(detail) },
   reconnected: async () => { if (parts.run_panel) (await panels()).catchUp() },
   execution_cached: async ({ detail }) => { if (hasUpscale && detail.nodes.length) (await panels()).showReused(detail) },
 
@@ -23,18 +24,18 @@ const LISTENERS = {
     if (detail.exec_info?.queue_remaining) (await panels()).catchUp()
   },
 
-  async execution_error({ detail }) {
-    if (detail?.exception_message?.includes('No RunComfy token')) (await part('open')).askForToken()
-  },
-
   async executed({ detail }) {
-    const content = detail.output?.seedvr2_compare?.[0]
-    if (content) (await part('compare')).show(detail.node, content)
+    if (detail.output?.seedvr2_compare) (await part('compare')).take(detail)
   },
 }
 
 // at once, not in setup(): the server's first word about its queue comes before that
 for (const [event, listener] of Object.entries(LISTENERS)) api.addEventListener(event, listener)
+
+/** Runs are told by the graph's id; the frontend of ComfyUI 0.30.0 gives none to an emptied graph and what is put there. */
+function identify(graph) {
+  if (graph.id === NO_ID && !graph.nodes.length) graph.id = LiteGraph.uuidv4()
+}
 
 /** Nodes 2.0 hides advanced widgets, so a node must not be given their height; what it shows makes room for itself. */
 function fitHeight(node) {
@@ -83,12 +84,13 @@ app.registerExtension({
   },
 
   async nodeCreated(node) {
+    identify(app.rootGraph)
     if (node.comfyClass.startsWith('SeedVR2Anywhere.')) fitHeight(node)
     hasUpscale ||= node.comfyClass === UPSCALE
-    if (node.comfyClass === COMPARE) (await part('compare')).attach(node)
+    if (node.comfyClass === COMPARE) (await part('compare')).shown.on(node)
   },
 
   async afterConfigureGraph() {
-    for (const name of ['run_panel', 'compare']) (await parts[name])?.restore()
+    for (const name of ['run_panel', 'compare']) (await parts[name])?.shown.restore()
   },
 })

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,9 +22,10 @@ from comfy_execution.validation import validate_node_input
 
 from .. import media
 from ..engine.host import Host, Progress
+from ..engine.images import sdr_batches
 from ..engine.machine import Machine, card_of, limited
 from ..engine.plan import Room
-from ..engine.quantize import to_codes
+from ..engine.quantize import to_codes, to_float
 from ..models.layers import Operations
 from .live_status import Broadcast, LiveStatus
 from .run_board import RunBoard
@@ -40,6 +42,7 @@ Item = TypeVar("Item")
 Interrupted = memory.InterruptProcessingException
 log = logging.getLogger(__name__)
 RUNS = RunBoard()
+WORKFLOW = "seedvr2_workflow"  # in the extra data of a prompt in API form: id of the workflow that it was made from
 NO_WORKFLOW = "00000000-0000-0000-0000-000000000000"  # the frontend's id of a graph that has none
 
 
@@ -271,9 +274,9 @@ def publish(node: str | None, status: LiveStatus) -> None:
 
 
 def running_prompt() -> dict | None:
-    """The API prompt that runs: enough to go on with a job when the graph is gone."""
+    """What POST /prompt takes to run this prompt again when the graph is gone, told as a run of the same workflow."""
     entry = _running()
-    return entry[2] if entry else None
+    return {"prompt": entry[2], "extra_data": {WORKFLOW: _origin()["workflow"]}} if entry else None
 
 
 def broadcast(node: str | None, status: LiveStatus) -> Broadcast:
@@ -294,6 +297,17 @@ def engine_host(node: str | None, kept: Callable[[int], None], told: Broadcast, 
         bar.update_absolute(bar.current, preview=("JPEG", _picture(frame), LARGEST_PREVIEW))
 
     return Host(check=stop_if_interrupted, progress=progress, preview=preview, kept=kept, machine=machine)
+
+
+def show_first(node: str | None, path: Path) -> None:
+    """Show a video's first frame on the node: what a run leaves there is its result, as on the nodes beside it."""
+    with suppress(media.MediaError, StopIteration), media.read(path, media.Selection(cap=1)) as reader:
+        show_frame(node, to_float(next(sdr_batches(reader))[0])[0])  # no run fails for its picture
+
+
+def show_frame(node: str | None, frame: torch.Tensor) -> None:
+    """Show a frame [H,W,C] in 0..1 on the node, without its opacity, which a JPEG has no place for."""
+    ProgressBar(1, node_id=node).update_absolute(1, preview=("JPEG", _picture(frame[..., :3]), LARGEST_PREVIEW))
 
 
 def download_progress(node: str | None) -> Callable[[int, int | None], None]:
@@ -319,7 +333,8 @@ def _origin() -> dict:
     entry = _running()
     if entry is None:
         return {"prompt": None, "workflow": None}
-    workflow = ((entry[3].get("extra_pnginfo") or {}).get("workflow") or {}).get("id")
+    extra = entry[3]
+    workflow = ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id") or extra.get(WORKFLOW)
     return {"prompt": entry[1], "workflow": workflow if workflow != NO_WORKFLOW else None}
 
 

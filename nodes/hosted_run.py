@@ -154,7 +154,6 @@ class HostedRun:
         """(VIDEO, report) through requests, a journal and the job folder."""
         jobs = comfy_host.jobs_folder()
         task = self._task(as_clip_video(video, jobs / "sources"))
-        comfy_host.say(task.plan, self.node)
         self.told.update(plan=task.plan, expected=task.expected, stage=LOOKING)
         with self._telling():
             _, translated = translate(task.settings, float(task.rate))
@@ -169,9 +168,9 @@ class HostedRun:
                         made, path = self._make(task, job)
                     lines += made
             RESULTS.add(path)
+            comfy_host.show_first(self.node, path)
             keep_to_limit(jobs, RESULTS)
             self.told.update(state="done", text=lines[-1], frames=task.expected or 0, job=path.parent.name)
-            comfy_host.say(lines[-1], self.node)
         origin = Origin(task.clip.name, HOSTED_MODEL, str(self.wish.seed))
         return ClipVideo(Clip(path, treatment=AS_STORED, origin=origin)), "\n".join([*notes, *lines])
 
@@ -191,13 +190,11 @@ class HostedRun:
         try:
             yield
         except Interrupted as stop:
-            comfy_host.say(str(stop), self.node)
             self.told.update(state="stopped", text=str(stop))
             comfy_host.stop_if_interrupted()
             raise
         except comfy_host.Interrupted:
             stopped = "Stopped. Everything that was paid is kept; Run continues."
-            comfy_host.say(stopped, self.node)
             self.told.update(state="stopped", text=stopped)
             raise
         except Exception as error:
@@ -279,8 +276,7 @@ class HostedRun:
     def _on_runcomfy(self, task: Task, order: Order, client: Client, run_id: str) -> Finished:
         values, _ = translate(order.settings, order.rate)
         cutter = clips.Cutter(task.pixels)
-        table = SegmentTable(plan_segments(order.frames, order.overlap, order.shots), self.told,
-                             lambda text: comfy_host.say(text, self.node))  # fmt: skip
+        table = SegmentTable(plan_segments(order.frames, order.overlap, order.shots), self.told)
         journal = Journal(self.folder / JOURNAL_FILE)
         doors = Doors(
             client=client,

@@ -1,8 +1,8 @@
-"""A hosted run as the page shows it: a table of segments, frames finished, cost so far, one line of words."""
+"""A hosted run as the page shows it: a table of segments, frames finished, cost so far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..cloud.job import Update
@@ -11,22 +11,21 @@ from .live_status import Broadcast, SegmentStatus
 
 
 class SegmentTable:
-    """Keeps the table while a run reports about its segments; `say` gets the line for the node."""
+    """Keeps the table while a run reports about its segments."""
 
-    def __init__(self, segments: Sequence[Segment], told: Broadcast, say: Callable[[str], None]) -> None:
+    def __init__(self, segments: Sequence[Segment], told: Broadcast) -> None:
         self._segments = segments
         self._rows = [SegmentStatus(one.index, one.start, one.stop - 1, "waiting") for one in segments]
-        self._told, self._say = told, say
-        told.update(segments=tuple(self._rows), stage="On RunComfy", expected=segments[-1].stop)
+        self._told = told
+        told.update(segments=tuple(self._rows), stage="On RunComfy", frames=0, expected=segments[-1].stop)
 
     def take(self, update: Update) -> None:
         """One report of the run."""
         row = self._rows[update.segment]
         request = update.request or row.request
-        self._rows[update.segment] = replace(row, state=update.phase, text=update.text, request=request)
+        text = update.text.removeprefix(update.phase).lstrip(",: ")  # the state has a column of its own
+        self._rows[update.segment] = replace(row, state=update.phase, text=text, request=request)
         done = [one for one in self._segments if self._rows[one.index].state == "done"]
         self._told.update(
             segments=tuple(self._rows), frames=sum(one.frames - one.fade for one in done), cost_usd=update.cost_usd
         )
-        cost = "" if update.cost_usd is None else f", ${update.cost_usd:.2f} so far"
-        self._say(f"Segment {update.segment + 1} of {update.segments}: {update.text}{cost}")

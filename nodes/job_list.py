@@ -60,8 +60,9 @@ def job_named(name: str) -> JobEntry:
 
 
 def prompt_of(name: str) -> dict | None:
-    """The API prompt that goes on with a job."""
-    return job_named(name).facts.prompt
+    """What POST /prompt takes to go on with a job; jobs of earlier versions kept the bare API prompt."""
+    kept = job_named(name).facts.prompt
+    return kept if kept is None or "prompt" in kept else {"prompt": kept}
 
 
 def open_result(name: str) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
     GET  /seedvr2/runs               → the last message of every recent run, as the event `seedvr2.run` told it
     GET  /seedvr2/jobs               → {"folder": path, "bytes": size, "jobs": [job, …]}, the last touched first
-    GET  /seedvr2/jobs/NAME/prompt   → the API prompt that goes on with a job, for POST /prompt
+    GET  /seedvr2/jobs/NAME/prompt   → what POST /prompt takes to go on with a job
     POST /seedvr2/jobs/NAME/open     → what /view is asked for: the result, or a copy that plays
     POST /seedvr2/jobs/NAME/save     → {"path": name, "frames": count, "view": …}: the finished part as a file in output
     POST /seedvr2/jobs/NAME/delete   → {}

@@ -32,6 +32,8 @@ class LiveStatus:
     state: State = "running"
     plan: str = ""  # in words
     stage: str = ""  # what is being done right now
+    elapsed_seconds: int = 0  # since the run began
+    takes_seconds: tuple[float, float] | None = None  # least and most for the whole clip, as foretold by the plan
     frames: int = 0  # finished, earlier runs included
     expected: int | None = None
     frames_per_second: float | None = None
@@ -64,13 +66,14 @@ class Broadcast:
     ) -> None:
         self.status = status
         self._send, self._clock = send, clock
+        self._began = clock()
         self._sent: LiveStatus | None = None
         self._last = float("-inf")
 
     def update(self, **changes) -> None:
         """Take note of what changed, and tell it unless something was told a moment ago."""
-        self.status = self.status.but(**changes)
         now = self._clock()
+        self.status = self.status.but(elapsed_seconds=int(now - self._began), **changes)
         if self._is_news() or now - self._last >= LEAST_SECONDS:
             self._last, self._sent = now, self.status
             self._send(self.status)

@@ -34,7 +34,7 @@ HDR_NOTE = "The source is HDR: a result from RunComfy is SDR."  # here it is kep
 KEPT_HDR = "HDR kept: the source's light with the restored detail."
 # stages, as the page shows them
 CHOOSING, DOWNLOADING, LOADING, READING = (
-    "Choosing the model", "Downloading the model", "Loading {}", "Reading the clip",
+    "Choosing the model", "Downloading the model", "Loading the model", "Reading the clip",
 )  # fmt: skip
 WORKING: dict[Part, str] = {"encoder": "Encoding", "transformer": "Restoring", "decoder": "Decoding"}
 
@@ -74,6 +74,7 @@ class LocalRun:
             network = self._network(chosen, outlook)
             done = self._upscale(Source(clip.path, clip.selection, clip.treatment, keeps_hdr), network)
             RESULTS.add(done.path)
+            comfy_host.show_first(self.node, done.path)
             keep_to_limit(comfy_host.jobs_folder(), RESULTS)
             report = "\n".join([*notes, *self._outcome(done)])
         origin = Origin(clip.name, network.name, str(self.wish.seed))
@@ -97,6 +98,7 @@ class LocalRun:
             host = comfy_host.engine_host(self.node, lambda frames: None, self.told, self.machine)
             done = restore_images(images, self.wish, network, host)
             made = f"{len(done):,} image{'s' if len(done) != 1 else ''} restored."
+            comfy_host.show_frame(self.node, done[0])
             self.told.update(state="done", frames=len(done), text=made)
         return done, "\n".join([*notes, made])
 
@@ -154,7 +156,8 @@ class LocalRun:
         precision = ask().plan.semantic.precision
         measure = partial(attended, partial(probe, outline, self.device, precision), comfy_host.stop_if_interrupted)
         outlook = ask(self.speeds.known(card, outline, precision) or measure())
-        self.told.update(plan="\n".join(line for line in (outlook.line, outlook.warning) if line))
+        plan = "\n".join(line for line in (outlook.line, outlook.warning) if line)
+        self.told.update(plan=plan, takes_seconds=outlook.seconds)
         return outlook
 
     def _estimated(self, notes: list[str]) -> tuple[object, str]:
@@ -163,7 +166,7 @@ class LocalRun:
         return comfy_host.blocked(), report
 
     def _network(self, chosen: Chosen, outlook: Outlook) -> Network:
-        self.told.update(stage=LOADING.format(chosen.dit.name))
+        self.told.update(stage=LOADING)
         files, dtype = (chosen.dit, chosen.vae, chosen.text), outlook.plan.semantic.dtype
         key = (files, chosen.dit.stat().st_mtime, self.device, dtype)
         load = partial(load_network, *files, dtype=dtype, check=comfy_host.stop_if_interrupted)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 
 import comfyui
@@ -58,7 +57,8 @@ def built(editor: frontend.Frontend, template: Template) -> tuple[dict, dict]:
 def save(template: Template, graph: dict, prompt: dict) -> None:
     """Write both files."""
     extra = {key: value for key, value in graph["extra"].items() if key != "ds"}  # where the window happened to be
-    graph = {**graph, "id": str(uuid.uuid5(uuid.NAMESPACE_URL, template.title)), "extra": extra}
+    del graph["id"]  # each graph opened from it gets one of its own: the page tells runs apart by it
+    graph = {**graph, "extra": extra}
     for node in graph["nodes"]:
         node["properties"] |= provider(node["type"])
     (WORKFLOWS / f"{template.title}.json").write_text(text(graph), encoding="utf-8")

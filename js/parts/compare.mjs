@@ -1,37 +1,16 @@
 /** Source and result in one picture with a line to drag: both play, zoom and pan together. */
 
-import { app } from '../../../scripts/app.js'
 import { box, button, el, number, say } from './dom.mjs'
 import { DividedView } from './divided_view.mjs'
-import { findNode } from './graph.mjs'
-import { viewUrl } from './server.mjs'
+import { addBox, Shown } from './graph.mjs'
+import { viewUrl, workflowOf } from './server.mjs'
 
 const COMPARE = 'SeedVR2Anywhere.Compare'
 const DRIFT = 1.5 // frames that the two may be apart before the source is set right
 
-const outputs = new Map() // workflow and node → what was shown last
-const comparers = new WeakMap() // node → Comparer
-
-/** Give a new Compare node its picture. */
-export function attach(node) {
-  if (node.comfyClass === COMPARE && !comparers.has(node)) comparers.set(node, new Comparer(node))
-}
-
 /** Show what a run of a Compare node made. */
-export function show(id, content) {
-  outputs.set(`${app.rootGraph.id}/${id}`, content)
-  const node = findNode(id, COMPARE)
-  if (!node) return
-  attach(node)
-  comparers.get(node).show(content)
-}
-
-/** Show again what nodes showed before the graph was left. */
-export function restore() {
-  for (const [key, content] of outputs) {
-    const [graph, id] = key.split('/')
-    if (graph === String(app.rootGraph.id)) show(id, content)
-  }
+export async function take({ node, prompt_id: prompt, output }) {
+  shown.show({ node, workflow: await workflowOf(prompt), ...output.seedvr2_compare[0] })
 }
 
 class Comparer {
@@ -44,12 +23,7 @@ class Comparer {
     const { outer, inner } = box('compare', this.view.stage, this.controls(), this.note)
     outer.dataset.captureWheel = 'true' // Nodes 2.0: the wheel is ours while something here has the focus
     this.inner = inner
-    const widget = node.addDOMWidget('seedvr2_compare', 'SEEDVR2_COMPARE', outer, {
-      serialize: false, hideOnZoom: false, getMinHeight: () => 300,
-    })
-    widget.serialize = false
-    const before = widget.onRemove
-    widget.onRemove = () => { this.unload(); comparers.delete(node); before?.call(widget) }
+    addBox(node, 'seedvr2_compare', outer, { getMinHeight: () => 300 }, () => { this.unload(); shown.views.delete(node) })
     if (node.size[0] < 420) node.setSize([420, Math.max(node.size[1], 460)])
   }
 
@@ -57,15 +31,17 @@ class Comparer {
     const seek = () => this.seek(Number(this.position.value))
     this.position = el('input', { type: 'range', min: 0, value: 0, step: 1, 'aria-label': say('Position'), oninput: seek })
     this.count = el('span', { className: 'facts' })
-    const symbol = (text, label, action) => button(text, action, { 'aria-label': say(label), title: say(label) })
-    this.play = symbol('▶', 'Play or pause', () => this.toggle())
+    const symbol = (text, label, key, action) => button(text, action, {
+      'aria-label': say(label), title: `${say(label)} (${key})`, 'aria-keyshortcuts': key,
+    })
+    this.play = symbol('▶', 'Play or pause', 'Space', () => this.toggle())
     this.play.className = 'play'
     this.sound = button('Sound', () => this.mute(!this.media.after.muted), { className: 'sound', 'aria-pressed': 'false' })
     const rows = [
-      [this.play, symbol('‹', 'One frame back', () => this.step(-1)), symbol('›', 'One frame on', () => this.step(1)),
+      [this.play, symbol('‹', 'One frame back', ',', () => this.step(-1)), symbol('›', 'One frame on', '.', () => this.step(1)),
         this.position, this.count, this.sound],
-      [symbol('−', 'Zoom out', () => this.view.zoomBy(1 / 1.5)), symbol('+', 'Zoom in', () => this.view.zoomBy(1.5)),
-        button('Fit', () => this.view.setZoom(1)), button('Save picture', () => this.savePicture())],
+      [symbol('−', 'Zoom out', '-', () => this.view.zoomBy(1 / 1.5)), symbol('+', 'Zoom in', '+', () => this.view.zoomBy(1.5)),
+        symbol(say('Fit'), 'Fit', '0', () => this.view.setZoom(1)), button('Save picture', () => this.savePicture())],
     ]
     return el('div', { className: 'rows' }, ...rows.map((row) => el('div', { className: 'row' }, ...row)))
   }
@@ -165,11 +141,11 @@ class Comparer {
   }
 
   key(event) {
-    const actions = { ' ': () => this.toggle(), ',': () => this.step(-1), '.': () => this.step(1), '+': () => this.view.zoomBy(1.5),
-      '-': () => this.view.zoomBy(1 / 1.5), 0: () => this.view.setZoom(1) }
-    if (!(event.key in actions) || event.ctrlKey || event.metaKey) return
+    const key = event.key === ' ' ? 'Space' : event.key
+    const meant = [...this.inner.querySelectorAll('button')].find((one) => one.getAttribute('aria-keyshortcuts') === key)
+    if (!meant || event.ctrlKey || event.metaKey) return
     event.preventDefault()
-    actions[event.key]()
+    meant.click()
   }
 
   async savePicture() {
@@ -179,3 +155,5 @@ class Comparer {
     setTimeout(() => URL.revokeObjectURL(href), 1000)
   }
 }
+
+export const shown = new Shown(COMPARE, Comparer)

@@ -67,8 +67,8 @@ class JobsPanel {
     const when = new Date(job.updated * 1000).toLocaleString()
     const cost = job.cost_usd === null ? '' : dollars(job.cost_usd)
     const picture = job.poster ? el('img', { src: viewUrl(job.poster), alt: '', loading: 'lazy' }) : el('div', { className: 'blank' })
-    const bar = el('progress', { max: 1, value: job.expected ? Math.min(1, job.frames / job.expected) : 0, 'aria-label': count })
-    bar.hidden = job.state === 'done'
+    const part = job.expected ? Math.min(1, job.frames / job.expected) : 0
+    const bar = el('progress', { max: 1, value: part, 'aria-label': count, hidden: job.state === 'done' })
     return el('li', { title: job.plan, 'data-job': job.name }, picture, el('div', {},
       el('p', {}, el('span', { className: `state ${job.state}`, textContent: nameOfState(job.state) }), el('b', { textContent: job.title })),
       el('p', { className: 'facts', textContent: [job.backend, size, count, bytes(job.bytes), cost, job.model].filter(Boolean).join(' · ') }), bar,
@@ -104,8 +104,8 @@ class JobsPanel {
 
 const openFile = (view) => window.open(viewUrl(view), '_blank', 'noopener')
 
-async function queue(prompt) {
-  await post('/prompt', { prompt, client_id: api.clientId })
+async function queue(body) {
+  await post('/prompt', { ...body, client_id: api.clientId })
   toast('success', say('Queued'), say('What is finished is kept.'), 4000)
 }
 

@@ -16,6 +16,12 @@ export const post = (path, body = {}) => call('POST', path, body)
 export const put = (path, body) => call('PUT', path, body)
 export const remove = (path) => call('DELETE', path, {})
 
+/** The id of the workflow that a prompt was made from; of a job gone on with, only its runs know it. */
+export async function workflowOf(prompt) {
+  const { workflow_id: workflow } = await get(`/jobs/${prompt}`)
+  return workflow ?? (await get('/seedvr2/runs')).find((one) => one.prompt === prompt)?.workflow
+}
+
 /** The address of a file in input, output or temp. */
 export function viewUrl({ filename, subfolder = '', type = 'output' }) {
   return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)

@@ -14,16 +14,13 @@ export async function fill(place, name, label) {
   const { outer } = box('setting', content, message)
   place.replaceChildren(outer)
   try {
-    await ROWS[name]({ content, message, label, name })
+    await (ROWS[name] ?? numberRow)({ content, message, label, name })
   } catch (error) {
     message.textContent = error.message
   }
 }
 
-const ROWS = {
-  token: tokenRow, auto_may_pay: switchRow, run_limit_usd: numberRow, day_limit_usd: dayRow, max_requests: numberRow,
-  in_flight: numberRow, jobs_limit_gb: numberRow, storage: storageRow, jobs_folder: folderRow,
-}
+const ROWS = { token: tokenRow, auto_may_pay: switchRow, day_limit_usd: dayRow, storage: storageRow, jobs_folder: folderRow } // others: numbers
 const RANGES = {
   run_limit_usd: [0, 1000, 0.1], day_limit_usd: [0, 10000, 0.5], max_requests: [1, 1000, 1], in_flight: [1, 8, 1],
   jobs_limit_gb: [0, 100000, 1],

@@ -72,6 +72,10 @@ def test_a_stopped_job_goes_on_without_its_graph_after_a_reload(canvas, server):
     running.get_by_role("button", name="Cancel").click()
     expect(panel.locator(".state.running")).to_have_count(0, timeout=TIME_MS)
     name = new_job(server, before)
+    page.locator(f".jobs [data-job='{name}']").get_by_role("button", name="Continue").click()
+    expect(page.locator(".run .state.running")).to_be_visible(timeout=TIME_MS)  # on the node that began it
+    server.post("/interrupt", {})
+    expect(page.locator(".run .state.stopped")).to_be_visible(timeout=TIME_MS)
     page.evaluate("() => app.rootGraph.clear()")
     page.reload()
     page.wait_for_function("window.app?.vueAppReady && window.app.extensionManager")

@@ -11,11 +11,12 @@ from playwright.sync_api import expect
 from .graphs import COMBINE, TIME_MS, UPSCALE, load, main_job, press_run, wait_for
 
 PANEL = ".run"
-TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', status)"
+TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', {workflow: app.rootGraph.id, ...status})"
 HOSTED = {
-    "node": UPSCALE, "prompt": "1", "workflow": None, "backend": "RunComfy", "state": "running",
-    "plan": "48 × 32 → 72 × 48, 2 segments", "stage": "Waiting for RunComfy", "frames": 160, "expected": 300,
-    "frames_per_second": 3.214, "seconds_left": 75.0, "shot": None, "cost_usd": 0.14, "job": "clip_1", "text": "",
+    "node": UPSCALE, "prompt": "1", "backend": "RunComfy", "state": "running",
+    "plan": "48 × 32 → 72 × 48, 2 segments", "stage": "Waiting for RunComfy", "frames": 160,
+    "expected": 300, "frames_per_second": 3.214, "seconds_left": 75.0, "elapsed_seconds": 61,
+    "takes_seconds": None, "shot": None, "cost_usd": 0.14, "job": "clip_1", "text": "",
     "segments": [
         {"index": 0, "first": 0, "last": 159, "state": "done", "text": "", "request": "abc"},
         {"index": 1, "first": 144, "last": 299, "state": "queued", "text": "3 before it", "request": "abd"},
@@ -70,10 +71,27 @@ def test_a_run_that_comfyui_had_in_store_says_so(editor):
     expect(editor.page.locator(PANEL)).to_contain_text("Reused, nothing computed or paid.", timeout=TIME_MS)
 
 
-def test_until_frames_are_finished_the_stage_is_told_and_the_bar_moves_by_itself(canvas):
+def test_an_unsaved_graph_does_not_show_the_run_of_another_one_and_still_its_own(editor):
+    load(editor, main_job(seed=30 + len(editor.renderer)))
+    press_run(editor)
+    panel = editor.page.locator(PANEL)
+    expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
+    load(editor, main_job(seed=1))  # opens another tab of the editor, named "test (2)"
+    expect(panel).to_have_count(0)
+    editor.page.get_by_text("test", exact=True).first.click()
+    expect(panel).to_contain_text("24 of 24 frames")
+
+
+def test_until_frames_are_finished_stage_and_passing_time_are_told_and_what_was_foretold(canvas):
     load(canvas, main_job())
+    panel, local = canvas.page.locator(PANEL), HOSTED | {"backend": "local", "segments": [], "cost_usd": None}
+    begun = local | {"frames": 0, "shot": None, "frames_per_second": None, "seconds_left": None}
+    canvas.page.evaluate(TELL, begun | {"stage": "Encoding", "takes_seconds": [40.2, 75]})
+    expect(panel.locator(".facts")).to_have_text("takes 40 s to 1 min 15 s")
+    for seconds in (2, 3):
+        expect(panel.get_by_role("timer")).to_have_text(f"1 min {seconds} s")  # nothing was told meanwhile
     for frames, value in ((0, None), (30, "0.1")):
-        canvas.page.evaluate(TELL, HOSTED | {"stage": "Encoding", "frames": frames, "shot": 1})
+        canvas.page.evaluate(TELL, local | {"stage": "Encoding", "frames": frames, "shot": 1})
         expect(canvas.page.locator(PANEL)).to_contain_text("Encoding · shot 1")
         bar = canvas.page.locator(PANEL).get_by_role("progressbar", name=f"{frames} of 300 frames")
         expect(bar).to_be_visible()
@@ -92,7 +110,7 @@ def test_hosted_segments_time_and_cost_are_shown_and_go_with_the_node(editor):
     load(editor, main_job())
     editor.page.evaluate(TELL, HOSTED)
     panel = editor.page.locator(PANEL)
-    expect(panel).to_contain_text("160 of 300 frames · 3.21 fps · 1 min 15 s left · $0.14 so far")
+    expect(panel).to_contain_text("160 of 300 frames · 3.21 fps · 1 min 15 s left · 1 of 2 segments · $0.14 so far")
     expect(panel.locator("tbody tr")).to_have_count(2)
     expect(panel.locator("tbody tr").nth(1)).to_contain_text("145–300")
     expect(panel.locator("tbody tr").nth(1)).to_contain_text("3 before it")
@@ -103,7 +121,7 @@ def test_hosted_segments_time_and_cost_are_shown_and_go_with_the_node(editor):
 
 def test_what_is_not_of_this_graph_is_not_shown(canvas):
     load(canvas, main_job())
-    for other in ({"workflow": "of another tab"}, {"node": "33"}, {"node": "99"}, {"node": "35:1"}):
+    for other in ({"workflow": "of another tab"}, {"workflow": None}, {"node": "33"}, {"node": "99"}, {"node": "35:1"}):
         canvas.page.evaluate(TELL, HOSTED | other)
     canvas.settle()
     expect(canvas.page.locator(PANEL)).to_have_count(0)
@@ -114,10 +132,12 @@ def test_what_is_not_of_this_graph_is_not_shown(canvas):
 def test_after_a_lost_connection_the_newest_of_several_runs_is_shown(canvas):
     load(canvas, main_job())
     page, newest = canvas.page, HOSTED | {"prompt": "2", "plan": "1080 × 720"}
+    workflow = page.evaluate("() => app.rootGraph.id")
     for state, word in (("stopped", "Stopped"), ("running", "Running"), ("failed", "Failed")):
         text = f"{word} meanwhile."
         elsewhere = HOSTED | {"prompt": "9", "node": "99"}
         told = [HOSTED | {"state": "done"}, elsewhere, newest | {"state": state, "text": text}]
+        told = [{"workflow": workflow, **one} for one in told]
         page.route("**/seedvr2/runs", lambda route, _request, told=told: route.fulfill(json=told))
         page.evaluate(TELL, newest)
         expect(page.locator(PANEL)).to_contain_text("1080 × 720")

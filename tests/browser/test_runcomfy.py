@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,17 @@ def test_a_token_is_tried_on_runcomfy(page, service):
     assert len(service.posts) == paid
 
 
+def test_a_run_without_its_token_says_so_once_and_leads_to_the_settings(editor, server):
+    server.call("DELETE", "/seedvr2/token", {})
+    load(editor, hosted_job())
+    editor.run()
+    editor.show_all()
+    expect(editor.page.locator(".run .state.failed")).to_be_visible(timeout=TIME_MS)
+    expect(editor.page.get_by_text("No RunComfy token")).to_have_count(1)
+    editor.page.get_by_role("button", name="Open settings").click()
+    expect(editor.page.locator('input[type="password"]')).to_be_visible()
+
+
 def test_a_hosted_job_tells_what_it_cost_and_a_lost_result_is_not_paid_again(page, server, service, canvas):
     server.call("PUT", "/seedvr2/token", {"token": service.token})
     paid = len(service.posts)
@@ -147,10 +159,11 @@ def test_a_run_of_two_requests_shows_queue_segments_and_cost(browser, server, se
         press_run(editor)
         panel = editor.page.locator(".run")
         expect(panel.locator("tbody tr")).to_have_count(2, timeout=TIME_MS)
-        expect(panel).to_contain_text("in the queue", timeout=TIME_MS)
+        first = panel.locator("tbody tr").first
+        expect(first).to_contain_text(re.compile("queuedplace [123] in the queue"), timeout=TIME_MS)
         expect(panel.locator("tbody tr").first).to_contain_text("1–90")
         expect(panel).to_contain_text("Done", timeout=TIME_MS)
-        expect(panel).to_contain_text("$0.50")
+        expect(panel).to_contain_text("2 of 2 segments · cost $0.50")
         expect(panel).to_contain_text("200 of 200 frames")
         assert editor.failures == []
     server.call("DELETE", "/seedvr2/token", {})

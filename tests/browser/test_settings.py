@@ -11,8 +11,6 @@ from seedvr2_anywhere.tools import frontend
 SECRET = "rc_test_0123456789abcdef_never_shown"
 SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
 LABEL = "RunComfy token"
-NO_TOKEN = {"exception_message": "No RunComfy token. Set it.", "node_id": "1", "node_type": "x", "executed": [],
-            "traceback": []}  # fmt: skip
 IS_IDLE = "async () => !(await (await fetch('/queue')).json()).queue_running.length"
 # everything a page keeps: what it shows, properties of fields included, and its storages
 KEPT = """async () => {
@@ -98,12 +96,6 @@ def test_numbers_switches_and_storage_are_kept_and_mistakes_taken_back(page, ser
     page.locator(".fields").get_by_role("button", name="Save").click()
     expect(page.locator(".setting", has=page.locator("select"))).to_contain_text("Saved.")
     assert (kept("storage"), kept("s3_bucket")) == ("s3", "clips")
-
-
-def test_a_run_without_its_token_leads_to_the_settings(canvas):
-    canvas.page.evaluate("detail => app.api.dispatchCustomEvent('execution_error', detail)", NO_TOKEN)
-    canvas.page.get_by_role("button", name="Open settings").click()
-    expect(canvas.page.locator('input[type="password"]')).to_be_visible()
 
 
 def test_nothing_is_asked_of_the_server_before_it_is_needed(canvas, server):

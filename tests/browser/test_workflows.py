@@ -30,6 +30,14 @@ def essence(graph: dict) -> tuple:
     return nodes, sorted(map(tuple, (link[1:] for link in graph["links"])))
 
 
+def test_each_opened_copy_of_a_workflow_is_a_graph_of_its_own(one_editor):
+    ids = set()
+    for _ in range(2):
+        one_editor.load(stored(f"{TEMPLATES[0].title}.json"))
+        ids.add(one_editor.workflow()["id"])
+    assert len(ids) == 2
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one.title)
 def test_a_workflow_opens_unchanged(one_editor, template):
     graph = stored(f"{template.title}.json")

@@ -20,7 +20,7 @@ def job_of(desk, seed: int, **wish: object) -> dict:
 
 def is_of(desk, name: str, widgets: dict) -> bool:
     prompt = desk.comfy.get(f"/seedvr2/jobs/{name}/prompt")
-    return widgets.items() <= prompt["35"]["inputs"].items()
+    return widgets.items() <= prompt["prompt"]["35"]["inputs"].items()
 
 
 def stop_while_running(desk, workflow: dict) -> None:

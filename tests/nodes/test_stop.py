@@ -92,7 +92,7 @@ def test_a_stopped_run_says_what_is_kept_and_goes_on(server):
     assert f"{SHOT} frames of an earlier run were kept." in entry["outputs"]["36"]["text"][0]
 
 
-@pytest.mark.parametrize("stage", ["Choosing the model", "Loading seedvr2_large.safetensors"])
+@pytest.mark.parametrize("stage", ["Choosing the model", "Loading the model"])
 def test_a_stop_before_the_work_begins_does_not_wait_for_it(server, stage):
     (server.base / "models" / "SEEDVR2").mkdir(parents=True, exist_ok=True)
     write_large_model(server.base / "models" / "SEEDVR2" / "seedvr2_large.safetensors")

@@ -87,6 +87,7 @@ class Update:
     phase: Phase = "waiting"
     request: str = ""  # RunComfy's id of it
     cost_usd: float | None = None  # of the run, as reported so far
+    file: Path | None = None  # the segment's result, once it is good
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class Run:
     def tell(self, segment: Segment, text: str, phase: Phase = "waiting") -> None:
         request = self.followed.get(segment.index, "")
         done = len(self.files)
-        self.updates.put(Update(segment.index, len(self.segments), text, done, phase, request, self.cost_usd))
+        file = self.files.get(segment.index)
+        self.updates.put(Update(segment.index, len(self.segments), text, done, phase, request, self.cost_usd, file))
 
     def key(self, segment: Segment) -> str:
         """Name of the work of a segment: service, model, source frames, settings; nothing an encoder could change."""

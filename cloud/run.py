@@ -47,7 +47,11 @@ def run_hosted(job: Job, doors: Doors, run_id: str = "") -> Finished:
     run.client = _bound(doors.client, run)
     worker = threading.Thread(target=_guarded, args=(work_through, run), name="runcomfy", daemon=True)
     worker.start()
-    _watch(run, worker)
+    try:
+        _watch(run, worker)
+    except BaseException:
+        run.stop.set()  # whoever asked for the run does not watch it any more: it must not go on paying
+        raise
     return _concluded(run, (*notes, *_padding_notes(segments), *_journal_notes(doors.journal)))
 
 

@@ -78,6 +78,8 @@ class Facts:
     error: str = ""
     paid: bool = False  # made by a service that was paid for it: never pruned by itself
     costs: dict[str, float | None] = field(default_factory=dict)  # by run: dollars that service reported for it
+    treatment: dict[str, Any] = field(default_factory=dict)  # how frames are prepared, where a service restores them
+    parts: list[dict[str, Any]] = field(default_factory=list)  # what a service finished: start, stop, frames, file, …
     poster: str = ""  # file in the job's folder
     prompt: Any = None  # whatever the caller needs to go on with it later
 
@@ -114,8 +116,9 @@ class Job:
 
     @property
     def frames_done(self) -> int:
-        """Frames in finished stretches."""
-        return sum(stretch.frames for stretch in self.stretches)
+        """Frames in finished stretches, or in parts that a service finished."""
+        here = sum(stretch.frames for stretch in self.stretches)
+        return here or sum(part["frames"] for part in self.facts.parts)
 
     @property
     def result_path(self) -> Path | None:

@@ -9,39 +9,34 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from comfy_api.latest import Input
 
-from .. import media
 from ..cloud import clip as clips
 from ..cloud.client import Client, base_of
 from ..cloud.downloads import begin, downloads_folder, joined
 from ..cloud.errors import CloudError, Interrupted, OutsideLimits
-from ..cloud.geometry import place
 from ..cloud.job import Doors, Finished
 from ..cloud.job import Job as Order
 from ..cloud.journal import Journal
 from ..cloud.money import Budget
-from ..cloud.plan import Segment, plan_segments
+from ..cloud.plan import plan_segments
 from ..cloud.reach import client_for, downloads_for, storage_for
 from ..cloud.run import estimate, run_hosted
-from ..cloud.schema import BY_WIDGET, FEWEST_FRAMES, MODEL_ID, MOST_FRAMES, MOST_VIDEO_BYTES, Settings, translate
-from ..cloud.stitch import stitched
-from ..engine.hosted_finish import Finish, Inset, write_result
+from ..cloud.schema import MODEL_ID, MOST_FRAMES, translate
 from ..engine.images import sdr_batches
 from ..engine.job import FAILED, RUNNING, STOPPED, Job, Recipe, Stretch
-from ..engine.outlook import disk_bytes, look_ahead, middle_of, plan_line
+from ..engine.outlook import disk_bytes, middle_of
 from ..engine.survey import Survey, load_survey, save_survey, survey_of
 from ..engine.wish import Wish
 from ..engine.work import RESULT
 from . import comfy_host
+from .hosted_part import keep_part
 from .hosted_status import SegmentTable
+from .hosted_task import HOSTED_MODEL, Task, joined_results, task_of
 from .live_status import LiveStatus
 from .local_run import HDR_NOTE, RESULTS, REUSED
 from .room import keep_to_limit
@@ -53,87 +48,8 @@ NO_RATE = (
     "RunComfy takes video, and images have no frame rate. Connect the clip as VIDEO (Create Video gives images a "
     "rate), or set backend to local. Nothing was sent."
 )
-HOSTED_MODEL = "RunComfy"  # stands for %model% in file names
 SURVEY = "survey.json"
 LOOKING, JOINING = "Looking at the clip", "Joining the results"  # stages, as the page shows them
-
-
-@dataclass(frozen=True)
-class Task:
-    """A clip and what is to become of it. Sizes: source (width, height), target (height, width)."""
-
-    clip: Clip
-    info: media.MediaInfo
-    wish: Wish
-    size: tuple[int, int]
-    target: tuple[int, int]
-    rate: Fraction
-    expected: int | None
-    plan: str
-
-    @property
-    def settings(self) -> Settings:
-        """What is asked of RunComfy, in this pack's words."""
-        wish, short_side = self.wish, min(self.target)
-        is_explicit = wish.size_by == "short side" and short_side in (wish.new_resolution, wish.new_resolution + 1)
-        return Settings(
-            short_side if not is_explicit else wish.new_resolution,
-            wish.seed,
-            wish.cfg_scale,
-            wish.batch_size,
-            is_explicit,
-        )
-
-    @cached_property
-    def source(self) -> Recipe:
-        """All that decides the frames that are sent."""
-        parts = {"selection": asdict(self.clip.selection), "treatment": asdict(self.clip.treatment)}
-        return Recipe(media.identify(self.clip.path), parts)
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """What a list of jobs shows."""
-        return {
-            "source": str(self.clip.path),
-            "name": self.clip.path.name,
-            "selection": {name: str(value) for name, value in asdict(self.clip.selection).items()},
-            "rate": str(self.rate),
-            "size": [self.target[1], self.target[0]],
-            "model": HOSTED_MODEL,
-            "wish": asdict(self.wish),
-            "plan": self.plan,
-            "prompt": comfy_host.running_prompt(),
-        }
-
-    @property
-    def exact_frames(self) -> int | None:
-        """Their number, where it is known without reading the clip."""
-        chosen = self.clip.selection
-        is_counted = self.info.frame_count_exact and self.info.scan == "progressive"
-        return self.expected if is_counted and not (chosen.start or chosen.duration or chosen.force_rate) else None
-
-    @property
-    def address(self) -> str | None:
-        """The clip's own link, when RunComfy would see the very frames that are wanted."""
-        whole = replace(self.clip, selection=media.Selection())
-        is_start = replace(self.clip.selection, cap=0).is_whole
-        fits = FEWEST_FRAMES <= (self.exact_frames or 0) <= MOST_FRAMES
-        if not (self.clip.address and is_start and fits and ClipVideo(whole, self.info).is_plain):
-            return None
-        return self.clip.address if self.clip.path.stat().st_size <= MOST_VIDEO_BYTES else None
-
-    def open(self, first: int = 0) -> media.Reader:
-        """A reader of the frames from number `first` on."""
-        chosen = self.clip.selection
-        cap = max(chosen.cap - first, 1) if chosen.cap else 0
-        rest = replace(chosen, skip=chosen.skip + first * chosen.every, cap=cap)
-        return replace(self.clip, selection=rest).open(self.info)
-
-    def pixels(self, first: int) -> Iterator[np.ndarray]:
-        """Batches [T,H,W,3] of SDR codes from frame `first` on."""
-        with self.open(first) as reader:
-            for batch in sdr_batches(reader):
-                yield batch[0]
 
 
 class HostedRun:
@@ -178,11 +94,7 @@ class HostedRun:
         clip = whole.clip
         if self.run == PREVIEW:
             clip = replace(clip, selection=middle_of(whole.open(), clip.selection, self.preview_seconds))
-        reader = clip.open(whole.info)
-        width, height = reader.size
-        target = look_ahead((height, width), self.wish)
-        plan = plan_line((width, height), target, reader.expected, reader.rate)
-        return Task(clip, whole.info, self.wish, (width, height), target, reader.rate, reader.expected, plan)
+        return task_of(clip, whole.info, self.wish)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -222,22 +134,23 @@ class HostedRun:
     def _make(self, task: Task, job: Job) -> tuple[list[str], Path]:
         """Everything that is missing: look, pay, fetch, join."""
         self.told.update(job=job.folder.name)
-        run_id = uuid.uuid4().hex
         job.note(**task.facts, expected=task.expected, state=RUNNING, error="", paid=True,
-                 costs={**job.facts.costs, run_id: None})  # fmt: skip
+                 costs={**job.facts.costs, uuid.uuid4().hex: None})  # fmt: skip
         client = client_for(os.environ, self.folder / TOKEN_FILE, Path.home())
         survey = self._survey(task)
         job.require_space(disk_bytes(task.target, survey.frames))
         order = self._order(task, survey)
         begin(order.folder)
-        finished = self._on_runcomfy(task, order, client, run_id)
+        finished = self._on_runcomfy(task, order, client, job)
         self.told.update(stage=JOINING, segments=self.told.status.segments)
-        notes = self._join(task, order, finished, job.folder / RESULT)
+        host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
+        made = joined_results(task, finished.parts, job.folder / RESULT, host)
         job.forget(0)
         job.record(Stretch(0, 0, survey.frames, ends_shot=True))
         job.finish(RESULT)
         joined(order.folder)
-        return [*notes, *_bill(finished, survey.frames)], job.folder / RESULT
+        notes = [f"{note}." for note in finished.notes]
+        return [*notes, *made.notes, *_bill(finished, survey.frames)], job.folder / RESULT
 
     def _order(self, task: Task, survey: Survey) -> Order:
         backend, key = self.backend, task.source.key
@@ -273,39 +186,25 @@ class HostedRun:
         with task.open() as reader:
             return survey_of(sdr_batches(reader), seen)
 
-    def _on_runcomfy(self, task: Task, order: Order, client: Client, run_id: str) -> Finished:
-        values, _ = translate(order.settings, order.rate)
-        cutter = clips.Cutter(task.pixels)
-        table = SegmentTable(plan_segments(order.frames, order.overlap, order.shots), self.told)
+    def _on_runcomfy(self, task: Task, order: Order, client: Client, job: Job) -> Finished:
+        cutter, rate, short_side = clips.Cutter(task.pixels), task.hosted("frame_rate"), task.hosted("new_resolution")
+        segments = plan_segments(order.frames, order.overlap, order.shots)
+        table = SegmentTable(segments, self.told, lambda segment, file: keep_part(job, segment, file))
         journal = Journal(self.folder / JOURNAL_FILE)
         doors = Doors(
             client=client,
             journal=journal,
             downloads=downloads_for(client),
-            cut=lambda segment: clips.cut_segment(cutter, segment, int(values[BY_WIDGET["frame_rate"].name])),
-            verify=lambda path, segment: clips.result_complaint(path, segment, task.size, _short_side(order)),
+            cut=lambda segment: clips.cut_segment(cutter, segment, rate),
+            verify=lambda path, segment: clips.result_complaint(path, segment, task.size, short_side),
             storage=storage_for(asdict(self.settings), client.session.rules.loopback),
             is_interrupted=comfy_host.is_interrupted,
             report=table.take,
         )
         try:
-            return run_hosted(order, doors, run_id)
+            return run_hosted(order, doors, next(reversed(job.facts.costs)))
         finally:
             journal.close()
-
-    def _join(self, task: Task, order: Order, finished: Finished, path: Path) -> tuple[str, ...]:
-        files = dict(finished.parts)
-
-        def results(segment: Segment) -> Iterator[np.ndarray]:
-            return clips.read_result(files[segment])
-
-        info = media.probe(finished.parts[0][1])
-        host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
-        with task.open() as reader:
-            pairs = clips.alongside(stitched(tuple(files), results), sdr_batches(reader))
-            finish = Finish(_inset(task, order, info.square_size), task.target, self.wish)
-            made = write_result(path, pairs, reader, finish, host)
-        return (*(f"{note}." for note in finished.notes), *made.notes)
 
 
 def reported_costs() -> dict[str, float]:
@@ -334,19 +233,6 @@ def _noted(job: Job) -> Iterator[None]:
         note(state=FAILED, error=str(error))
         raise
     note()
-
-
-def _short_side(order: Order) -> int:
-    values, _ = translate(order.settings, order.rate)
-    return int(values[BY_WIDGET["new_resolution"].name])
-
-
-def _inset(task: Task, order: Order, result: tuple[int, int]) -> Inset:
-    """Where a result of (width, height) lies in the picture it was cropped from."""
-    found = place(task.size, _short_side(order), result)
-    if found is None:
-        raise OutsideLimits(f"A result of {result[0]} × {result[1]} has not the shape of the clip.")
-    return Inset((found.full_height, found.full_width), found.top, found.left, (found.height, found.width))
 
 
 def _bill(finished: Finished, frames: int) -> list[str]:

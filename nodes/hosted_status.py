@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ..cloud.job import Update
 from ..cloud.plan import Segment
@@ -11,10 +12,10 @@ from .live_status import Broadcast, SegmentStatus
 
 
 class SegmentTable:
-    """Keeps the table while a run reports about its segments."""
+    """Keeps the table while a run reports about its segments; `keep` gets each that is finished and its result."""
 
-    def __init__(self, segments: Sequence[Segment], told: Broadcast) -> None:
-        self._segments = segments
+    def __init__(self, segments: Sequence[Segment], told: Broadcast, keep: Callable[[Segment, Path], None]) -> None:
+        self._segments, self._keep = segments, keep
         self._rows = [SegmentStatus(one.index, one.start, one.stop - 1, "waiting") for one in segments]
         self._told = told
         told.update(segments=tuple(self._rows), stage="On RunComfy", frames=0, expected=segments[-1].stop)
@@ -25,6 +26,8 @@ class SegmentTable:
         request = update.request or row.request
         text = update.text.removeprefix(update.phase).lstrip(",: ")  # the state has a column of its own
         self._rows[update.segment] = replace(row, state=update.phase, text=text, request=request)
+        if update.file is not None:
+            self._keep(self._segments[update.segment], update.file)
         done = [one for one in self._segments if self._rows[one.index].state == "done"]
         self._told.update(
             segments=tuple(self._rows), frames=sum(one.frames - one.fade for one in done), cost_usd=update.cost_usd

@@ -8,7 +8,9 @@ from threading import Lock
 from ..cloud.money import in_all
 from ..engine.jobs_folder import JobEntry, delete_job, find_job, list_jobs, save_finished
 from . import comfy_host
-from .hosted_run import HOSTED_MODEL, reported_costs
+from .hosted_part import save_leading
+from .hosted_run import reported_costs
+from .hosted_task import HOSTED_MODEL
 from .proxy import playable
 from .upscale_inputs import HOSTED, LOCAL
 from .video_value import Clip, ClipVideo
@@ -77,7 +79,8 @@ def save_part(name: str) -> dict:
     width, height = entry.facts.size or (0, 0)
     prefix = PART_PREFIX.format(Path(entry.facts.name).stem)
     folder, file, below = comfy_host.place_for(prefix, (width, height), True)
-    written = save_finished(entry, folder / f"{file}.mp4")
+    is_to_be_joined = entry.facts.model == HOSTED_MODEL and entry.result is None
+    written = (save_leading if is_to_be_joined else save_finished)(entry, folder / f"{file}.mp4")
     return {"path": f"{below}/{written.path.name}", "frames": written.frames, "view": comfy_host.view_of(written.path)}
 
 

@@ -167,3 +167,22 @@ def test_a_run_of_two_requests_shows_queue_segments_and_cost(browser, server, se
         expect(panel).to_contain_text("200 of 200 frames")
         assert editor.failures == []
     server.call("DELETE", "/seedvr2/token", {})
+
+
+def test_what_is_finished_of_a_hosted_job_is_saved_by_a_click(page, server, service, canvas):
+    server.call("PUT", "/seedvr2/token", {"token": service.token})
+    hosted_desk.write_clip(server.input / "long.mp4", 200, cut=90)
+    service.transform = type(service.transform)(hosted_desk.SHRINK)
+    load(canvas, hosted_job("long.mp4", seed=4, **{"backend.max_requests": 4}))
+    service.plan("submit", lambda call: False, lambda call: call.reply(402, {"body": len(call.body())}))
+    canvas.run()
+    expect(page.locator(".run")).to_contain_text("1 of 2 segments are kept", timeout=TIME_MS)
+    name = server.get("/seedvr2/jobs")["jobs"][0]["name"]
+    page.evaluate(JOBS)
+    card = page.locator(f".jobs [data-job='{name}']")
+    expect(card).to_contain_text("90 of 200 frames")
+    card.get_by_role("button", name="Save finished part").click()
+    expect(page.get_by_text("90 frames in video/long_part")).to_be_visible(timeout=TIME_MS)
+    (saved,) = (server.output / "video").glob("long_part*.mp4")
+    assert media.count_frames(saved) == 90
+    assert media.probe(saved).audio

@@ -1,9 +1,12 @@
-"""Hosted jobs in the list of jobs, through the routes the page uses: what they cost in all."""
+"""Hosted jobs in the list of jobs, through the routes the page uses: what they cost, and what is finished of them."""
 
 from __future__ import annotations
 
 import itertools
+import json
 
+import numpy as np
+from seedvr2_anywhere import media
 from seedvr2_anywhere.tests.nodes import hosted_desk as hosted
 from seedvr2_anywhere.tests.nodes.apart import run_apart
 
@@ -60,3 +63,58 @@ def test_a_run_after_a_failure_adds_to_what_the_job_cost(desk):
     desk.run(workflow)
     assert (job_of(desk, seed)["state"], job_of(desk, seed)["cost_usd"]) == ("done", 0.45)
     assert len(desk.service.posts) == 2
+
+
+def half_finished(desk, seed: int) -> dict:
+    """The job of a clip of two shots, 90 and 110 frames, whose second request was refused."""
+    desk.service.plan("submit", hosted.runcomfy().normal, answer(402, {}))
+    workflow = desk.workflow(size_by="scale", seed=seed, backend__max_requests=4)
+    workflow["33"]["inputs"] |= {"video": hosted.LONG, "frame_load_cap": 0}
+    assert "1 of 2 segments are kept" in hosted.error_of(desk.comfy.run(workflow, hosted.SECONDS))
+    return job_of(desk, seed)
+
+
+def pictures_of(path) -> np.ndarray:
+    with media.read(path) as batches:
+        return np.concatenate([batch[0] for batch in batches])
+
+
+def test_the_finished_part_of_a_hosted_job_is_saved_as_the_whole_would_be(desk):
+    seed = next(SEEDS)
+    job = half_finished(desk, seed)
+    assert (job["state"], job["frames"], job["expected"]) == ("failed", 90, 200)
+    status, made = desk.comfy.post(f"/seedvr2/jobs/{job['name']}/save", {})
+    assert (status, made["frames"]) == (200, 90)
+    part, source = media.probe(desk.comfy.output / made["path"]), desk.comfy.input / hosted.LONG
+    assert (part.size, part.rate, len(part.audio)) == ((128, 96), hosted.RATE, 1)
+    assert hosted.stamps(part.path) == hosted.stamps(source)[:90]
+    assert abs(part.duration - 90 / hosted.RATE) < 0.05, "sound included"
+    assert len(desk.service.posts) == 2
+    desk.run(desk.comfy.get(f"/seedvr2/jobs/{job['name']}/prompt")["prompt"])
+    whole = pictures_of(desk.comfy.output / "seedvr2_jobs" / job["name"] / "result.mp4")
+    difference = np.abs(pictures_of(part.path).astype(float) - whole[:90]) / np.iinfo(whole.dtype).max
+    assert difference.mean() < 0.001, "both were encoded from the same pictures"
+    assert (len(desk.service.posts), len(whole)) == (3, 200)
+
+
+def test_the_finished_part_of_a_job_whose_clip_is_gone_is_named_as_it_came(desk):
+    source, kept = desk.comfy.input / hosted.LONG, desk.comfy.input / "kept.mp4"
+    job = half_finished(desk, next(SEEDS))
+    source.rename(kept)
+    try:
+        status, said = desk.comfy.post(f"/seedvr2/jobs/{job['name']}/save", {})
+    finally:
+        kept.rename(source)
+    assert status == 400
+    assert "As RunComfy made them, parts can be played: in" in said["error"]
+    assert "segment-" in said["error"]
+
+
+def test_without_its_beginning_nothing_of_a_hosted_job_is_saved(desk):
+    job = half_finished(desk, next(SEEDS))
+    manifest = desk.comfy.output / "seedvr2_jobs" / job["name"] / "job.json"
+    (part,) = json.loads(manifest.read_text())["facts"]["parts"]
+    (manifest.parent.parent / part["file"]).unlink()
+    status, said = desk.comfy.post(f"/seedvr2/jobs/{job['name']}/save", {})
+    assert status == 400
+    assert said["error"] == f"The beginning of {job['name']} is not finished yet."

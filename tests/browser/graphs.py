@@ -42,9 +42,9 @@ def main_job(**upscale: object) -> dict:
     return found
 
 
-def load(editor: Frontend, workflow: dict) -> None:
-    """Open a workflow in API form on the page."""
-    editor.page.evaluate("workflow => app.loadApiJson(workflow, 'test')", workflow)
+def load(editor: Frontend, workflow: dict, name: str = "test") -> None:
+    """Open a workflow in API form on the page, in a tab of that name."""
+    editor.page.evaluate("([workflow, name]) => app.loadApiJson(workflow, name)", [workflow, name])
     editor.settle()
 
 

@@ -76,7 +76,7 @@ def test_an_unsaved_graph_does_not_show_the_run_of_another_one_and_still_its_own
     press_run(editor)
     panel = editor.page.locator(PANEL)
     expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
-    load(editor, main_job(seed=1))  # opens another tab of the editor, named "test (2)"
+    load(editor, main_job(seed=1), "another")
     expect(panel).to_have_count(0)
     editor.page.get_by_text("test", exact=True).first.click()
     expect(panel).to_contain_text("24 of 24 frames")

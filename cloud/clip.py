@@ -6,7 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -108,16 +108,17 @@ def result_complaint(path: Path, segment: Segment, source: tuple[int, int], shor
 
 
 def alongside(results: Frames, source: Iterable[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
-    """Join stitched frames with the source's own: (result [T, h, w, 3], source [T, H, W, 3], pts [T], …) per batch.
+    """Join stitched frames with the source's: (result [1, h, w, 3], source [1, H, W, 3], pts [1], …), frame by frame.
 
     So timing and colour are the source's. Raises Lost when the results end before the source.
     """
     single = (frame for batch in results for frame in batch)
-    for frames, *rest in source:
-        found = list(islice(single, len(frames)))
-        if len(found) < len(frames):
-            raise Lost("The results end before the clip does.")
-        yield np.stack(found), frames, *rest
+    for batch in source:
+        for index in range(len(batch[0])):
+            found = next(single, None)
+            if found is None:
+                raise Lost("The results end before the clip does.")
+            yield found[None], *(part[index : index + 1] for part in batch)
 
 
 def _encode(path: Path, batches: Frames, rate: int, quality: str) -> None:

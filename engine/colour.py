@@ -50,12 +50,17 @@ def transfer(
     for number, frame in enumerate(content):
         check_finite(frame, number)
         corrected = correct(planes_of(frame), planes_of(reference[number].to(frame.device)))
-        result[number] = corrected.clamp_(0, 1).permute(1, 2, 0)
+        result[number] = corrected.permute(1, 2, 0)
     return result
 
 
+def transfer_planes(content: Tensor, reference: Tensor, method: str, source_size: tuple[int, int]) -> Tensor:
+    """The same for planes [3, H, W] of one frame, float32, finite; both may be written over."""
+    return pick_method(method, chroma_stages(content.shape[1:], source_size))(content, reference)
+
+
 def pick_method(method: str, chroma: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function of planes [3, H, W] behind a name. Each may write over its arguments."""
+    """The function of planes [3, H, W] behind a name, clamped to 0..1. Each may write over its arguments."""
     methods: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "two_scale": lambda content, reference: correct_two_scale(content, reference, chroma),
         "lab": correct_lab,
@@ -65,7 +70,7 @@ def pick_method(method: str, chroma: int) -> Callable[[Tensor, Tensor], Tensor]:
     }
     if method not in methods:
         raise EngineError(f"Got colour correction {method!r}, expected one of {', '.join(methods)}.")
-    return methods[method]
+    return lambda content, reference: methods[method](content, reference).clamp_(0, 1)
 
 
 def chroma_stages(size: tuple[int, ...], source_size: tuple[int, int] | None) -> int:
@@ -82,6 +87,8 @@ def chroma_stages(size: tuple[int, ...], source_size: tuple[int, int] | None) ->
 
 def correct_two_scale(content: Tensor, reference: Tensor, chroma: int) -> Tensor:
     """Add the low-passed difference, luma and chroma each at its own scale; equal frames stay equal bit for bit."""
+    if chroma == LUMA_STAGES:  # one filter for all: the same in any mix of the channels
+        return content.add_(low_pass(reference.sub_(content), range(LUMA_STAGES)))
     difference = mix_planes(RGB_TO_YCBCR, reference.sub_(content))
     shared = min(LUMA_STAGES, chroma)
     low_pass(difference, range(shared))

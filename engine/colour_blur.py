@@ -11,6 +11,7 @@ from torch import Tensor
 
 # taps never move further apart than this part of the smaller side, or tiny frames would see only their edges
 REACH = 8
+WEIGHT = 1 / 4  # of (1, 2, 1), applied once at the end
 
 
 def low_pass(planes: Tensor, stages: range) -> Tensor:
@@ -20,19 +21,22 @@ def low_pass(planes: Tensor, stages: range) -> Tensor:
     """
     _, height, width = planes.shape
     longest = max(1, min(height, width) // REACH)
-    scratch = torch.empty_like(planes)
-    for stage in stages:
-        distance = min(2**stage, longest)
-        blur_axis(planes, scratch, distance, axis=1)
-        blur_axis(scratch, planes, distance, axis=2)
+    # one plane at a time stays in a processor's cache
+    for part in planes.split(1 if planes.device.type == "cpu" else len(planes)):
+        scratch = torch.empty_like(part)
+        for stage in stages:
+            distance = min(2**stage, longest)
+            sum_axis(part, scratch, distance, axis=1)
+            sum_axis(scratch, part, distance, axis=2)
+        part.mul_(WEIGHT ** (2 * len(stages)))  # a power of two: exact
     return planes
 
 
-def blur_axis(source: Tensor, target: Tensor, distance: int, axis: int) -> None:
-    """Write (1, 2, 1)/4 along one axis, taps `distance` apart, into target; needs length ≥ 2·distance or 1."""
+def sum_axis(source: Tensor, target: Tensor, distance: int, axis: int) -> None:
+    """Write (1, 2, 1) along one axis, taps `distance` apart, into target; needs length ≥ 2·distance or 1."""
     length = source.shape[axis]
     if length == 1:
-        target.copy_(source)
+        torch.mul(source, 1 / WEIGHT, out=target)
         return
     inner = length - 2 * distance
     first, last = source.narrow(axis, 0, 1), source.narrow(axis, length - 1, 1)
@@ -45,4 +49,4 @@ def blur_axis(source: Tensor, target: Tensor, distance: int, axis: int) -> None:
         out=target.narrow(axis, distance, inner),
     )
     torch.add(near_last, last, out=target.narrow(axis, length - distance, distance))
-    target.mul_(0.25).add_(source, alpha=0.5)
+    target.add_(source, alpha=2)

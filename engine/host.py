@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from .machine import Machine
+from .quantize import to_float
 
 Clock = Callable[[], float]
 LEAST_FRAMES = 9  # before a speed is told: the first ones waited for the encoder and a whole window of the transformer
@@ -72,7 +73,7 @@ class Meter:
         return self._made, 0.0 if self._start is None else self.host.clock() - self._start
 
     def advance(self, frames: Tensor) -> None:
-        """`frames` [T,H,W,3] in 0..1 are finished."""
+        """`frames` [T,H,W,3], in 0..1 or codes, are finished."""
         index = self.reused + self._made
         self._made += frames.shape[0]
         now = self.host.clock()
@@ -81,4 +82,4 @@ class Meter:
         self.host.progress(Progress(self.reused + self._made, self.expected, rate, self.shot))
         if now - self._shown >= self.host.preview_seconds:
             self._shown = now
-            self.host.preview(index, frames[0])
+            self.host.preview(index, to_float(frames[0]))

@@ -7,23 +7,28 @@ restored picture fades into it over a few pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import media
-from .colour import transfer
+from .abreast import in_order
+from .colour import transfer_planes
 from .errors import BadSize
 from .host import Host, Meter
-from .quantize import to_codes, to_float
-from .resize import blend, resize
+from .quantize import HIGHEST_CODE, to_codes, to_float
+from .resize import blend, resize, resize_planes
+from .scratch import Scratch
 from .wish import Wish
 from .work import SDR
 
+Item = TypeVar("Item")
 FEATHER = 8  # pixels over which a cropped result fades into the border that was not restored
 
 
@@ -41,10 +46,10 @@ class Inset:
         """True when nothing is missing."""
         return self.size == self.full
 
-    def of(self, frames: Tensor) -> Tensor:
-        """The view of full frames [T, H, W, C] that the restored picture covers."""
+    def of(self, planes: Tensor) -> Tensor:
+        """The view of a full picture's planes [C, H, W] that the restored picture covers."""
         height, width = self.size
-        return frames[:, self.top : self.top + height, self.left : self.left + width]
+        return planes[:, self.top : self.top + height, self.left : self.left + width]
 
 
 @dataclass(frozen=True)
@@ -54,41 +59,63 @@ class Finish:
     inset: Inset
     target: tuple[int, int]
     wish: Wish
+    scratch: Scratch = field(default_factory=Scratch, compare=False, repr=False)
 
-    def frames(self, restored: np.ndarray, sources: np.ndarray) -> np.ndarray:
-        """Restored [T,h,w,3] and their source frames [T,H,W,3], SDR codes both → uint16 [T, *target, 3]."""
-        if restored.shape[1:3] != self.inset.size:
-            got = f"{restored.shape[2]} × {restored.shape[1]}"
+    def frame(self, restored: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """Restored [h,w,3] and its source frame [H,W,3], SDR codes both → uint16 [*target, 3].
+
+        Computed plane after plane in memory; several threads may call at once.
+        """
+        if restored.shape[:2] != self.inset.size:
+            got = f"{restored.shape[1]} × {restored.shape[0]}"
             raise BadSize(f"Got restored frames of {got}, expected {self.inset.size[1]} × {self.inset.size[0]}.")
-        source_size = (sources.shape[1], sources.shape[2])
-        reference = resize(torch.from_numpy(sources), *self.inset.full)
-        picture = self._whole_picture(to_float(restored), reference, source_size)
+        own = to_float(source).permute(2, 0, 1)
+        reference = resize_planes(own, *self.inset.full)
+        picture = self._whole_picture(restored, reference, source.shape[:2])
         if self.inset.full != self.target:
-            picture = resize(picture, *self.target)
-            reference = resize(torch.from_numpy(sources), *self.target)
-        return to_codes(blend(picture, reference, self.wish.strength), torch.uint16).numpy()
+            picture = resize_planes(picture, *self.target)
+            reference = resize_planes(own, *self.target) if self.wish.strength < 1 else picture
+        return codes_of(blend(pixels(picture), pixels(reference), self.wish.strength)[0])
 
-    def _whole_picture(self, restored: Tensor, reference: Tensor, source_size: tuple[int, int]) -> Tensor:
-        """The restored picture with the source's colours, and the source around it where it was cropped."""
+    def _whole_picture(self, restored: np.ndarray, reference: Tensor, source_size: tuple[int, ...]) -> Tensor:
+        """The restored picture [3, *full] with the source's colours, and the source around it where it was cropped."""
         inner = self.inset.of(reference)
-        covered = tuple(
+        codes = torch.from_numpy(restored)
+        content = self.scratch.of("content", inner.shape).copy_(codes.permute(2, 0, 1)).div_(HIGHEST_CODE[codes.dtype])
+        wanted = self.scratch.of("wanted", inner.shape).copy_(inner)
+        height, width = (
             max(1, round(source * size / full))
             for source, size, full in zip(source_size, self.inset.size, self.inset.full, strict=True)
         )
-        coloured = transfer(restored, inner, self.wish.color_correction, source_size=(covered[0], covered[1]))
+        coloured = transfer_planes(content, wanted, self.wish.color_correction, (height, width))
         if self.inset.is_whole:
             return coloured
-        whole = reference.clone()
-        self.inset.of(whole).lerp_(coloured, self._weights()[..., None])
+        whole = reference if self.wish.strength == 1 else reference.clone()
+        self.inset.of(whole).lerp_(coloured, self.weights)
         return whole
 
-    def _weights(self) -> Tensor:
+    @cached_property
+    def weights(self) -> Tensor:
         """How much of the restored picture is shown [h, w]: all but near the sides where something is missing."""
         after = [full - size - before for full, size, before in
                  zip(self.inset.full, self.inset.size, (self.inset.top, self.inset.left), strict=True)]  # fmt: skip
         rows = ramp(self.inset.size[0], self.inset.top, after[0])
         columns = ramp(self.inset.size[1], self.inset.left, after[1])
         return torch.minimum(rows[:, None], columns[None])
+
+
+def pixels(planes: Tensor) -> Tensor:
+    """Planes [C, H, W] seen as one frame [1, H, W, C]."""
+    return planes.permute(1, 2, 0)[None]
+
+
+def codes_of(frame: Tensor) -> np.ndarray:
+    """A frame [H, W, C] in 0..1 as uint16 codes; a plane at a time, since that is how they lie in memory."""
+    codes = np.empty(frame.shape, np.uint16)
+    for channel in range(frame.shape[-1]):
+        plane = frame[None, ..., channel, None]
+        codes[..., channel] = to_codes(plane, torch.uint16).numpy()[0, ..., 0]
+    return codes
 
 
 def ramp(length: int, missing_before: int, missing_after: int) -> Tensor:
@@ -105,16 +132,31 @@ def ramp(length: int, missing_before: int, missing_after: int) -> Tensor:
 def finished_batches(
     pairs: Iterable[tuple[np.ndarray, ...]], finish: Finish, meter: Meter
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches for media.write of (restored, source, pts, opacity if any); `meter` hears of each, and may stop it."""
-    for restored, sources, pts, *opacity in pairs:
-        meter.host.check()
-        codes = finish.frames(restored, sources)
-        meter.advance(to_float(codes[:1]).expand(len(codes), -1, -1, -1))
+    """Batches for media.write of (restored, source, pts, opacity if any), in order; one frame each.
+
+    Frames are finished by a few threads; a result does not depend on their number. `meter` hears of each on the
+    caller's thread, and may stop it.
+    """
+
+    def one(frame: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        restored, source, pts, *opacity = frame
+        codes = finish.frame(restored[0], source[0])[None]
         if not opacity:
-            yield codes, pts
-            continue
-        enlarged = resize(torch.from_numpy(opacity[0]).unsqueeze(-1), *finish.target)
-        yield codes, pts, to_codes(enlarged, torch.uint16).squeeze(-1).numpy()
+            return codes, pts
+        enlarged = resize(torch.from_numpy(opacity[0])[..., None], *finish.target)
+        return codes, pts, codes_of(enlarged[0])[None, ..., 0]
+
+    for batch in in_order(one, checked(pairs, meter.host)):
+        meter.host.check()
+        meter.advance(torch.from_numpy(batch[0]))
+        yield batch
+
+
+def checked(items: Iterable[Item], host: Host) -> Iterator[Item]:
+    """The items, with a look at whether to stop before each."""
+    for item in items:
+        host.check()
+        yield item
 
 
 @dataclass(frozen=True)
@@ -132,8 +174,8 @@ def write_result(
 ) -> Made:
     """Write finished frames with the exact stamps, sound and tags of the reader's clip.
 
-    `pairs` are (restored, source, pts, opacity if any), the source read through `reader`. The file exists only when it
-    is whole. Raises MediaError, EngineError and whatever `host.check` raises.
+    `pairs` are (restored, source, pts, opacity if any) of a frame each, the source read through `reader`. The file
+    exists only when it is whole. Raises MediaError, EngineError and whatever `host.check` raises.
     """
     meter = Meter(host, reader.expected)
     meter.begin_shot(1)

@@ -14,6 +14,7 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_THREADS = 4  # frames are limited by memory's speed from here on
+SETTING = threading.Lock()
 THREADS = max(2, min(MOST_THREADS, os.cpu_count() or 1))
 
 
@@ -44,8 +45,9 @@ def compute_with(threads: int) -> None:
     PyTorch keeps the number for each thread and one for threads that have not computed yet; setting one sets both. So
     another thread puts the second one back.
     """
-    usual = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    restorer = threading.Thread(target=torch.set_num_threads, args=(usual,))
-    restorer.start()
-    restorer.join()
+    with SETTING:  # a second thread would take the number of the first for the usual one
+        usual = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        restorer = threading.Thread(target=torch.set_num_threads, args=(usual,))
+        restorer.start()
+        restorer.join()

@@ -45,8 +45,17 @@ class Frontend:
 
     page: Any
     renderer: str
+    address: str
+    settings: dict  # of ComfyUI; the server keeps them for all pages, each is opened with its own
     failures: list[str] = field(default_factory=list)  # uncaught exceptions; errors and warnings about our own files
     requests: list[str] = field(default_factory=list)  # addresses asked for outside the server
+
+    def open(self) -> None:
+        """Load the page, or load it anew; ready for use when this returns."""
+        self.page.context.request.post(f"{self.address}/settings", data=self.settings)
+        self.page.goto(self.address)
+        self.page.wait_for_function(IS_READY, timeout=READY_MS)
+        self.page.wait_for_load_state("networkidle")
 
     def load(self, workflow: dict) -> None:
         """Open a workflow as dropping its file on the page does."""
@@ -76,7 +85,7 @@ class Frontend:
             }""",
             [node, name, value],
         )
-        self.settle()
+        self.settle(100)
 
     def missing_nodes(self) -> list[str]:
         """Types in the graph that no loaded pack provides."""
@@ -157,16 +166,13 @@ def opened(
     context = browser.new_context(viewport=window or WINDOW)
     try:
         chosen = {**SETTINGS, **(settings or {}), "Comfy.VueNodes.Enabled": renderer == NODES_2}
-        context.request.post(f"{address}/settings", data=chosen)
         page = context.new_page()
-        found = Frontend(page, renderer)
+        found = Frontend(page, renderer, address, chosen)
         page.on("pageerror", lambda error: found.failures.append(str(error)))
         page.on("console", lambda message: _note_complaint(found, message))
         page.on("request", lambda request: _note_foreign(found, request.url, address))
-        page.goto(address)
-        page.wait_for_function(IS_READY, timeout=READY_MS)
-        page.wait_for_load_state("networkidle")
-        found.page.evaluate("() => app.rootGraph.clear()")
+        found.open()
+        page.evaluate("() => app.rootGraph.clear()")
         yield found
     finally:
         context.close()

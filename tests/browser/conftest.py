@@ -1,12 +1,20 @@
-"""A real ComfyUI server and its page in a real browser. Without a browser these tests are left out, except in CI."""
+"""A real ComfyUI server and its page in a real browser. Without a browser these tests are left out, except in CI.
+
+Opening a page takes seconds, so tests share one of each renderer: `editor` is each of them in turn, `tabs` are both
+at once, `canvas` is the classic one, where the renderer does not matter.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from playwright.sync_api import expect
-from seedvr2_anywhere.tests.browser.graphs import clip_into
+from seedvr2_anywhere.tests.browser.graphs import clip_into, tidied
 from seedvr2_anywhere.tools import comfyui, demo_cloud, frontend
 from seedvr2_anywhere.tools.environment import NEWEST_FRONTEND
 
@@ -27,12 +35,6 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def frontend_options():
-    """Options of ComfyUI that choose its page."""
-    return ["--front-end-root", str(NEWEST_FRONTEND)] if os.environ.get(FRONTEND) == "newest" else []
-
-
-@pytest.fixture(scope="session")
 def played():
     """RunComfy played on this machine, and the variables that lead a ComfyUI to it with a token that it knows."""
     with demo_cloud.played() as found:
@@ -40,41 +42,65 @@ def played():
 
 
 @pytest.fixture(scope="session")
-def server(browser, tmp_path_factory, frontend_options, played):
-    """ComfyUI on the CPU with this pack alone, which knows where RunComfy is but has no token; stopped at the end."""
+def starting(browser, tmp_path_factory, played):
+    """Starts ComfyUI on the CPU with this pack alone, which knows where RunComfy is but has no token; at one port."""
     base = tmp_path_factory.mktemp("comfyui")
     clip_into(base)
+    options = ["--front-end-root", str(NEWEST_FRONTEND)] if os.environ.get(FRONTEND) == "newest" else []
     variables = {name: value for name, value in played[1].items() if name != TOKEN_VARIABLE}
-    with comfyui.running(base, *frontend_options, threads=1, variables=variables) as found:
-        yield found
+    start = partial(comfyui.running, base, *options, threads=1, variables=variables, port=comfyui.free_port())
+    with contextlib.ExitStack() as servers:
+        yield lambda: servers.enter_context(start())
+
+
+@pytest.fixture(scope="session")
+def server(starting):
+    """The ComfyUI of all these tests; stopped at the end."""
+    return starting()
+
+
+@pytest.fixture
+def restart(server, starting) -> Callable[[], None]:
+    """Kills the server and starts it again in the same place."""
+
+    def kill_and_start() -> None:
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        server.process = starting().process
+
+    return kill_and_start
+
+
+@pytest.fixture(scope="session")
+def pages(browser, server):
+    """renderer → its page, opened when it is first asked for."""
+    found: dict[str, frontend.Frontend] = {}
+    with contextlib.ExitStack() as opened:
+
+        def page_of(renderer: str) -> frontend.Frontend:
+            if renderer not in found:
+                found[renderer] = opened.enter_context(frontend.opened(browser, server.address, renderer))
+            return found[renderer]
+
+        yield page_of
 
 
 @pytest.fixture(params=frontend.RENDERERS)
-def editor(browser, server, request):
+def editor(pages, request):
     """The page with an empty graph: once on the classic canvas, once as Nodes 2.0."""
-    with frontend.opened(browser, server.address, request.param) as found:
+    with tidied(pages(request.param)) as found:
         yield found
-        assert found.failures == []
 
 
 @pytest.fixture
-def canvas(browser, server):
+def canvas(pages):
     """The page with an empty graph on the classic canvas, where the renderer does not matter."""
-    with frontend.opened(browser, server.address) as found:
-        yield found
-        assert found.failures == []
-
-
-@pytest.fixture(scope="module", params=frontend.RENDERERS)
-def lasting_page(browser, server, request):
-    """A page for all tests of a file, in each renderer: opening one takes seconds."""
-    with frontend.opened(browser, server.address, request.param) as found:
+    with tidied(pages(frontend.CANVAS)) as found:
         yield found
 
 
 @pytest.fixture
-def lasting(lasting_page):
-    """That page with an empty graph; what was told of runs before is still known to it."""
-    lasting_page.page.evaluate("() => app.rootGraph.clear()")
-    yield lasting_page
-    assert lasting_page.failures == []
+def tabs(pages):
+    """Both pages with empty graphs, as two tabs of one user: what one does is seen in both renderers."""
+    with contextlib.ExitStack() as both:
+        yield [both.enter_context(tidied(pages(renderer))) for renderer in frontend.RENDERERS]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from playwright.sync_api import expect
 from seedvr2_anywhere.tests.nodes.real_server import write_clip
 from seedvr2_anywhere.tools.frontend import Frontend
 
@@ -17,7 +20,19 @@ CATEGORY = "seedvr2-anywhere"  # the pack's folder, as the template browser name
 BROWSE = "() => app.extensionManager.command.execute('Comfy.BrowseTemplates')"
 JOBS = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
 SETTINGS = "() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')"
+REFRESH = "() => app.extensionManager.command.execute('Comfy.RefreshNodeDefinitions')"  # of new files, too
 SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
+# what one test leaves on the page for the next: other workflows, an open subgraph, nodes, notes, a panel at the side
+TIDY = """async () => {
+    const { workflow } = app.extensionManager
+    const others = workflow.openWorkflows.filter(one => one !== workflow.activeWorkflow)
+    for (const one of others) await workflow.closeWorkflow(one)
+    if (app.canvas.graph !== app.rootGraph) app.canvas.setGraph(app.rootGraph)
+    app.rootGraph.clear()
+    app.extensionManager.toast.removeAll()
+    const { sidebarTab } = app.extensionManager
+    if (sidebarTab.activeSidebarTabId) sidebarTab.toggleSidebarTab(sidebarTab.activeSidebarTabId)
+}"""
 # a result that plays, in a node of ComfyUI
 RESULT_PLAYS = """async () => {
     const results = [...document.querySelectorAll('video')].filter(one => one.currentSrc.includes('type=output'))
@@ -43,9 +58,21 @@ def main_job(**upscale: object) -> dict:
 
 
 def load(editor: Frontend, workflow: dict, name: str = "test") -> None:
-    """Open a workflow in API form on the page, in a tab of that name."""
+    """Open a workflow in API form on the page, as one more tab of the editor."""
     editor.page.evaluate("([workflow, name]) => app.loadApiJson(workflow, name)", [workflow, name])
     editor.settle()
+
+
+@contextlib.contextmanager
+def tidied(page: Frontend) -> Iterator[Frontend]:
+    """The page with an empty graph; what was told of earlier runs is still known to it."""
+    page.page.evaluate(TIDY)
+    yield page
+    complaints = [*page.failures, *page.requests]
+    page.failures.clear(), page.requests.clear()
+    page.page.keyboard.press("Escape")  # a dialog that a failed test left open
+    page.page.evaluate(TIDY)
+    assert complaints == []
 
 
 def choose_template(editor: Frontend, title: str) -> None:
@@ -64,6 +91,19 @@ def press_run(editor: Frontend) -> None:
     editor.page.get_by_test_id("queue-button").click()
 
 
+@contextlib.contextmanager
+def heard(page, event: str) -> Iterator[list]:
+    """What Playwright tells of this kind about a page: "request", "response" …"""
+    found = []
+
+    def note(one: object) -> None:
+        found.append(one)
+
+    page.on(event, note)
+    yield found
+    page.remove_listener(event, note)
+
+
 def wait_for(look):
     """What `look` finds, once it finds something."""
     until = time.monotonic() + TIME_MS / 1000
@@ -71,3 +111,9 @@ def wait_for(look):
         assert time.monotonic() < until
         time.sleep(0.1)
     return found
+
+
+def expect_state(tabs: list[Frontend], state: str) -> None:
+    """The run panel of every tab says so."""
+    for tab in tabs:
+        expect(tab.page.locator(f".run .state.{state}")).to_be_visible(timeout=TIME_MS)

@@ -7,12 +7,18 @@ import io
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from seedvr2_anywhere.tools.frontend import RENDERERS
 
-from .graphs import LOAD, TIME_MS, UPSCALE, load, main_job, press_run
+from .graphs import LOAD, TIME_MS, UPSCALE, load, main_job, press_run, tidied
 
 COMPARE = "36"
 TIMES = "videos => videos.map(one => one.currentTime)"
 FRAME = 1 / 24
+FILMS_LOADED = """() => {
+    const roots = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)
+    const films = [...roots.find(one => one.querySelector('.compare')).querySelectorAll('video')]
+    return films.every(one => one.readyState > 2)
+}"""
 
 
 def comparing(before: list, after: list, seed: int) -> dict:
@@ -22,27 +28,16 @@ def comparing(before: list, after: list, seed: int) -> dict:
     return main_job(seed=seed) | {COMPARE: node}
 
 
-@pytest.fixture(scope="module")
-def loaded(lasting_page):
-    """The page after a run, with a comparison that has loaded."""
-    load(lasting_page, comparing([LOAD, 0], [UPSCALE, 0], 10 + len(lasting_page.renderer)))
-    press_run(lasting_page)
-    expect(lasting_page.page.locator(".compare.loaded")).to_be_visible(timeout=TIME_MS)
-    lasting_page.page.wait_for_function(
-        "() => { const root = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)"
-        ".find(one => one.querySelector('.compare')); return [...root.querySelectorAll('video')]"
-        ".every(one => one.readyState > 2) }",
-        timeout=TIME_MS,
-    )
-    lasting_page.show_all()
-    return lasting_page
-
-
-@pytest.fixture
-def films(loaded):
-    """The comparison, playing, for one test after another."""
-    yield loaded.page
-    assert loaded.failures == []
+@pytest.fixture(scope="module", params=RENDERERS)
+def films(pages, request):
+    """The page after a run, with a comparison that plays, for one test after another."""
+    with tidied(pages(request.param)) as editor:
+        load(editor, comparing([LOAD, 0], [UPSCALE, 0], 10 + len(editor.renderer)))
+        press_run(editor)
+        expect(editor.page.locator(".compare.loaded")).to_be_visible(timeout=TIME_MS)
+        editor.page.wait_for_function(FILMS_LOADED, timeout=TIME_MS)
+        editor.show_all()
+        yield editor.page
 
 
 def times(page) -> list[float]:
@@ -111,15 +106,15 @@ def test_films_play_together_step_by_frames_and_go_with_the_node(films):
     expect(box).to_have_count(0)
 
 
-def test_images_are_compared_too_and_a_lost_file_is_named(canvas, server):
-    page = canvas.page
+def test_images_are_compared_too_and_a_lost_file_is_named(editor, server):
+    page = editor.page
     source = {"class_type": "GetVideoComponents", "inputs": {"video": [LOAD, 0]}}
     small = {"class_type": "ImageScaleBy", "inputs": {"image": ["40", 0], "upscale_method": "bicubic", "scale_by": 2.0}}
-    load(canvas, comparing(["40", 0], ["41", 0], 1) | {"40": source, "41": small})
-    press_run(canvas)
+    load(editor, comparing(["40", 0], ["41", 0], len(editor.renderer)) | {"40": source, "41": small})
+    press_run(editor)
     box = page.locator(".compare.loaded")
     expect(box.locator("img")).to_have_count(2, timeout=TIME_MS)
-    canvas.show_all()
+    editor.show_all()
     first = box.locator("img").first.get_attribute("src")
     box.get_by_role("button", name="One frame on").click()
     expect(box).to_contain_text("2 / 24")
@@ -129,7 +124,7 @@ def test_images_are_compared_too_and_a_lost_file_is_named(canvas, server):
         file.unlink()
     box.get_by_role("button", name="One frame on").click()
     expect(box).to_contain_text("The file is not there any more. Run again.")
-    canvas.settle()
-    lost = [line for line in canvas.failures if "404" in line and "seedvr2_proxies" in line]
+    editor.settle()
+    lost = [line for line in editor.failures if "404" in line and "seedvr2_proxies" in line]
     assert lost, "the browser itself names the file it did not get"
-    canvas.failures[:] = [line for line in canvas.failures if line not in lost]
+    editor.failures[:] = [line for line in editor.failures if line not in lost]

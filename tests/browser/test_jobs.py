@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import expect
 from seedvr2_anywhere import media
 
-from .graphs import LOAD, TIME_MS, load, main_job, press_run, wait_for
+from .graphs import JOBS, LOAD, TIME_MS, load, main_job, press_run, wait_for
 
-OPEN = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
 EXAMPLE, FIRST_SHOT = "seedvr2_example.mp4", 30  # a clip of two shots
 SLOW = {"new_resolution": 720}
 
@@ -18,7 +17,7 @@ SLOW = {"new_resolution": 720}
 @pytest.fixture
 def panel(editor):
     """The page with the panel open and room for a run of its own."""
-    editor.page.evaluate(OPEN)
+    editor.page.evaluate(JOBS)
     expect(editor.page.locator(".jobs")).to_be_visible()
     return editor.page.locator(".jobs")
 
@@ -63,7 +62,7 @@ def test_a_finished_job_is_opened_and_deleted(editor, panel, server):
 
 def test_a_stopped_job_goes_on_without_its_graph_after_a_reload(canvas, server):
     page, before = canvas.page, jobs_of(server)
-    page.evaluate(OPEN)
+    page.evaluate(JOBS)
     panel = page.locator(".jobs")
     load(canvas, main_job(seed=50, **SLOW))
     press_run(canvas)
@@ -77,11 +76,9 @@ def test_a_stopped_job_goes_on_without_its_graph_after_a_reload(canvas, server):
     server.post("/interrupt", {})
     expect(page.locator(".run .state.stopped")).to_be_visible(timeout=TIME_MS)
     page.evaluate("() => app.rootGraph.clear()")
-    page.reload()
-    page.wait_for_function("window.app?.vueAppReady && window.app.extensionManager")
-    page.wait_for_load_state("networkidle")
+    canvas.open()
     if not panel.is_visible():
-        page.evaluate(OPEN)
+        page.evaluate(JOBS)
     card = panel.locator(f"[data-job='{name}']")
     expect(card).to_contain_text("Stopped")
     card.get_by_role("button", name="Continue").click()
@@ -98,7 +95,7 @@ def test_what_is_finished_of_a_job_is_saved_as_a_file_that_plays(canvas, server)
     assert status == 200, queued
     (job,) = wait_for(lambda: [one for name, one in jobs_of(server).items() if name not in before and one["frames"]])
     server.post("/interrupt", {})
-    page.evaluate(OPEN)
+    page.evaluate(JOBS)
     card = page.locator(f".jobs [data-job='{job['name']}']")
     expect(card).to_contain_text("Stopped", timeout=TIME_MS)
     card.get_by_role("button", name="Save finished part").click()
@@ -109,7 +106,7 @@ def test_what_is_finished_of_a_job_is_saved_as_a_file_that_plays(canvas, server)
 
 def test_a_deleted_result_is_told_and_made_again(canvas, server):
     page = canvas.page
-    page.evaluate(OPEN)
+    page.evaluate(JOBS)
     panel = page.locator(".jobs")
     before = jobs_of(server)
     load(canvas, main_job(seed=60))

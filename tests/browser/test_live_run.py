@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 
 from playwright.sync_api import expect
+from seedvr2_anywhere.tools.frontend import Frontend
 
-from .graphs import COMBINE, TIME_MS, UPSCALE, load, main_job, press_run, wait_for
+from .graphs import COMBINE, TIME_MS, UPSCALE, expect_state, load, main_job, press_run, wait_for
 
 PANEL = ".run"
 TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', {workflow: app.rootGraph.id, ...status})"
@@ -72,38 +73,38 @@ def test_a_run_that_comfyui_had_in_store_says_so(editor):
 
 
 def test_an_unsaved_graph_does_not_show_the_run_of_another_one_and_still_its_own(editor):
-    load(editor, main_job(seed=30 + len(editor.renderer)))
+    load(editor, main_job(seed=30 + len(editor.renderer)), "first")
     press_run(editor)
     panel = editor.page.locator(PANEL)
     expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
-    load(editor, main_job(seed=1), "another")
+    load(editor, main_job(seed=1), "second")
     expect(panel).to_have_count(0)
-    editor.page.get_by_text("test", exact=True).first.click()
+    editor.page.get_by_text("first", exact=True).first.click()
     expect(panel).to_contain_text("24 of 24 frames")
 
 
-def test_until_frames_are_finished_stage_and_passing_time_are_told_and_what_was_foretold(canvas):
-    load(canvas, main_job())
-    panel, local = canvas.page.locator(PANEL), HOSTED | {"backend": "local", "segments": [], "cost_usd": None}
+def test_until_frames_are_finished_stage_and_passing_time_are_told_and_what_was_foretold(editor):
+    load(editor, main_job())
+    panel, local = editor.page.locator(PANEL), HOSTED | {"backend": "local", "segments": [], "cost_usd": None}
     begun = local | {"frames": 0, "shot": None, "frames_per_second": None, "seconds_left": None}
-    canvas.page.evaluate(TELL, begun | {"stage": "Encoding", "takes_seconds": [40.2, 75]})
+    editor.page.evaluate(TELL, begun | {"stage": "Encoding", "takes_seconds": [40.2, 75]})
     expect(panel.locator(".facts")).to_have_text("takes 40 s to 1 min 15 s")
     for seconds in (2, 3):
         expect(panel.get_by_role("timer")).to_have_text(f"1 min {seconds} s")  # nothing was told meanwhile
     for frames, value in ((0, None), (30, "0.1")):
-        canvas.page.evaluate(TELL, local | {"stage": "Encoding", "frames": frames, "shot": 1})
-        expect(canvas.page.locator(PANEL)).to_contain_text("Encoding · shot 1")
-        bar = canvas.page.locator(PANEL).get_by_role("progressbar", name=f"{frames} of 300 frames")
+        editor.page.evaluate(TELL, local | {"stage": "Encoding", "frames": frames, "shot": 1})
+        expect(editor.page.locator(PANEL)).to_contain_text("Encoding · shot 1")
+        bar = editor.page.locator(PANEL).get_by_role("progressbar", name=f"{frames} of 300 frames")
         expect(bar).to_be_visible()
         assert bar.get_attribute("value") == value
 
 
-def test_a_run_that_fails_before_its_panel_is_loaded_ends_as_failed(canvas):
-    load(canvas, main_job())
-    canvas.page.evaluate(f"all => all.forEach({TELL})", [HOSTED, HOSTED | {"state": "failed", "text": "No."}])
-    expect(canvas.page.locator(f"{PANEL} .state.failed")).to_be_visible()
-    canvas.settle()
-    expect(canvas.page.locator(f"{PANEL} .state.failed")).to_be_visible()
+def test_a_run_that_fails_before_its_panel_is_loaded_ends_as_failed(editor):
+    load(editor, main_job())
+    editor.page.evaluate(f"all => all.forEach({TELL})", [HOSTED, HOSTED | {"state": "failed", "text": "No."}])
+    expect(editor.page.locator(f"{PANEL} .state.failed")).to_be_visible()
+    editor.settle()
+    expect(editor.page.locator(f"{PANEL} .state.failed")).to_be_visible()
 
 
 def test_hosted_segments_time_and_cost_are_shown_and_go_with_the_node(editor):
@@ -119,19 +120,19 @@ def test_hosted_segments_time_and_cost_are_shown_and_go_with_the_node(editor):
     expect(panel).to_have_count(0)
 
 
-def test_what_is_not_of_this_graph_is_not_shown(canvas):
-    load(canvas, main_job())
+def test_what_is_not_of_this_graph_is_not_shown(editor):
+    load(editor, main_job())
     for other in ({"workflow": "of another tab"}, {"workflow": None}, {"node": "33"}, {"node": "99"}, {"node": "35:1"}):
-        canvas.page.evaluate(TELL, HOSTED | other)
-    canvas.settle()
-    expect(canvas.page.locator(PANEL)).to_have_count(0)
-    canvas.page.evaluate(TELL, HOSTED)
-    expect(canvas.page.locator(PANEL)).to_have_count(1)
+        editor.page.evaluate(TELL, HOSTED | other)
+    editor.settle()
+    expect(editor.page.locator(PANEL)).to_have_count(0)
+    editor.page.evaluate(TELL, HOSTED)
+    expect(editor.page.locator(PANEL)).to_have_count(1)
 
 
-def test_after_a_lost_connection_the_newest_of_several_runs_is_shown(canvas):
-    load(canvas, main_job())
-    page, newest = canvas.page, HOSTED | {"prompt": "2", "plan": "1080 × 720"}
+def test_after_a_lost_connection_the_newest_of_several_runs_is_shown(editor):
+    load(editor, main_job())
+    page, newest = editor.page, HOSTED | {"prompt": "2", "plan": "1080 × 720"}
     workflow = page.evaluate("() => app.rootGraph.id")
     for state, word in (("stopped", "Stopped"), ("running", "Running"), ("failed", "Failed")):
         text = f"{word} meanwhile."
@@ -145,24 +146,34 @@ def test_after_a_lost_connection_the_newest_of_several_runs_is_shown(canvas):
         expect(page.locator(PANEL)).to_contain_text(text)
         expect(page.locator(f"{PANEL} .state")).to_have_text(word)
         expect(page.locator(PANEL)).to_contain_text("1080 × 720")
+    page.unroute("**/seedvr2/runs")
 
 
-def test_a_run_is_shown_again_after_a_reload_and_after_a_lost_connection(canvas, server):
+def test_a_run_is_shown_again_after_a_reload_and_after_a_lost_connection(tabs, server):
     """A run of the same node is over already, and the slow one stops while nobody hears it."""
-    load(canvas, main_job(seed=2))
-    page, panel = canvas.page, canvas.page.locator(PANEL)
-    press_run(canvas)
-    expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
-    canvas.set_widget(UPSCALE, "new_resolution", SLOW["new_resolution"])
-    press_run(canvas)
-    expect(panel).to_contain_text("1080 × 720", timeout=TIME_MS)
-    page.reload()
-    expect(panel.locator(".state.running")).to_be_visible(timeout=TIME_MS)
-    expect(panel).to_contain_text("1080 × 720")
-    with disconnected(page):
+    one, other = tabs
+    load(one, main_job(seed=2))
+    other.load(one.workflow())
+    press_run(one)
+    expect_state(tabs, "done")
+    one.set_widget(UPSCALE, "new_resolution", SLOW["new_resolution"])
+    press_run(one)
+    expect_plan(tabs, "1080 × 720")
+    for tab in tabs:
+        tab.open()
+    expect_state(tabs, "running")
+    expect_plan(tabs, "1080 × 720")
+    with disconnected(one.page), disconnected(other.page):
         server.post("/interrupt", {})
         wait_for(lambda: server.get("/seedvr2/runs")[-1]["state"] == "stopped")
-        expect(panel.locator(".state.running")).to_be_visible()
-    expect(panel.locator(".state.stopped")).to_be_visible(timeout=TIME_MS)
-    expect(panel).to_contain_text("Run continues")
-    expect(panel).to_contain_text("1080 × 720")
+        expect_state(tabs, "running")
+    expect_state(tabs, "stopped")
+    for tab in tabs:
+        expect(tab.page.locator(PANEL)).to_contain_text("Run continues")
+    expect_plan(tabs, "1080 × 720")
+
+
+def expect_plan(tabs: list[Frontend], words: str) -> None:
+    """The run panel of every tab holds these words."""
+    for tab in tabs:
+        expect(tab.page.locator(PANEL)).to_contain_text(words, timeout=TIME_MS)

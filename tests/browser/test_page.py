@@ -31,31 +31,31 @@ ROOM_LEFT = {
 }
 
 
-def test_the_nodes_can_be_added_and_show_their_defaults(lasting):
-    load, upscale, combine = lasting.page.evaluate(ADD, list(NODES))
-    assert lasting.missing_nodes() == []
-    assert lasting.widgets(load)["frame_load_cap"] == 0
-    shown = lasting.widgets(upscale)
+def test_the_nodes_can_be_added_and_show_their_defaults(editor):
+    load, upscale, combine = editor.page.evaluate(ADD, list(NODES))
+    assert editor.missing_nodes() == []
+    assert editor.widgets(load)["frame_load_cap"] == 0
+    shown = editor.widgets(upscale)
     assert (shown["new_resolution"], shown["backend"], shown["backend.model"]) == (1080, "local", "auto")
-    assert lasting.widgets(combine)["format"] == "MP4 (H.264)"
+    assert editor.widgets(combine)["format"] == "MP4 (H.264)"
 
 
-def test_a_choice_shows_its_own_widgets(lasting):
-    (upscale,) = lasting.page.evaluate(ADD, [NODES[1]])
-    lasting.set_widget(upscale, "backend", "RunComfy")
-    shown = lasting.widgets(upscale)
+def test_a_choice_shows_its_own_widgets(editor):
+    (upscale,) = editor.page.evaluate(ADD, [NODES[1]])
+    editor.set_widget(upscale, "backend", "RunComfy")
+    shown = editor.widgets(upscale)
     assert "backend.spend_limit_usd" in shown
     assert "backend.model" not in shown
 
 
-def test_a_fresh_node_is_as_tall_as_what_it_shows(lasting):
+def test_a_fresh_node_is_as_tall_as_what_it_shows(editor):
     """Nodes 2.0 hides advanced widgets and the classic canvas shows them: no room is left below in either."""
-    for node in lasting.page.evaluate(ADD, list(NODES)):
-        lasting.settle()
-        assert lasting.page.evaluate(ROOM_LEFT[lasting.renderer], node) < SPARE
+    for node in editor.page.evaluate(ADD, list(NODES)):
+        editor.settle()
+        assert editor.page.evaluate(ROOM_LEFT[editor.renderer], node) < SPARE
 
 
-def test_the_page_asks_nobody_but_the_server(lasting):
-    lasting.page.evaluate(ADD, list(NODES))
-    lasting.settle()
-    assert lasting.requests == []
+def test_the_page_asks_nobody_but_the_server(editor):
+    editor.page.evaluate(ADD, list(NODES))
+    editor.settle()
+    assert editor.requests == []

@@ -6,10 +6,10 @@ import json
 
 import pytest
 from playwright.sync_api import expect
-from seedvr2_anywhere.tools import frontend
+
+from .graphs import SECTION, SETTINGS, heard
 
 SECRET = "rc_test_0123456789abcdef_never_shown"
-SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
 LABEL = "RunComfy token"
 IS_IDLE = "async () => !(await (await fetch('/queue')).json()).queue_running.length"
 # everything a page keeps: what it shows, properties of fields included, and its storages
@@ -23,40 +23,31 @@ KEPT = """async () => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def lasting_canvas(browser, server):
-    """One page for the tests of the dialog, which is opened anew for each."""
-    with frontend.opened(browser, server.address) as found:
-        yield found
-
-
 @pytest.fixture
-def page(lasting_canvas, server):
+def page(canvas, server):
     """The page with the section open, nothing saved before."""
     server.call("DELETE", "/seedvr2/token", {})
-    page = lasting_canvas.page
-    page.evaluate("() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
+    page = canvas.page
+    page.evaluate(SETTINGS)
     page.locator(SECTION).click()
     expect(page.get_by_label(LABEL).locator("visible=true").last).to_be_visible()
     yield page
     page.keyboard.press("Escape")
     expect(page.locator(SECTION)).to_have_count(0)
-    assert lasting_canvas.failures == []
 
 
 def test_a_token_is_set_replaced_and_cleared_and_never_shown(page, server):
-    bodies = []
-    page.on("response", lambda answer: bodies.append(answer))
     field = page.locator('input[type="password"]')
     row = page.locator(".setting", has=field)
     expect(row).to_contain_text("Not set")
     expect(row.get_by_role("button", name="Test")).to_be_disabled()
-    field.fill(SECRET)
-    row.get_by_role("button", name="Save").click()
-    expect(row).to_contain_text("Set: …hown, from ComfyUI's settings")
+    with heard(page, "response") as answers:
+        field.fill(SECRET)
+        row.get_by_role("button", name="Save").click()
+        expect(row).to_contain_text("Set: …hown, from ComfyUI's settings")
     expect(field).to_have_value("")
     assert SECRET not in page.evaluate(KEPT)
-    texts = [one.text() for one in bodies if "json" in one.headers.get("content-type", "")]
+    texts = [one.text() for one in answers if "json" in one.headers.get("content-type", "")]
     assert texts and SECRET not in json.dumps(texts)
     assert SECRET not in json.dumps([server.get("/settings"), server.get("/seedvr2/settings")])
     field.fill(SECRET[::-1])
@@ -101,10 +92,7 @@ def test_numbers_switches_and_storage_are_kept_and_mistakes_taken_back(page, ser
 def test_nothing_is_asked_of_the_server_before_it_is_needed(canvas, server):
     server.post("/interrupt", {})
     canvas.page.wait_for_function(IS_IDLE)
-    asked = []
-    canvas.page.on("request", lambda request: asked.append(request.url))
-    canvas.page.reload()
-    canvas.page.wait_for_function("window.app?.vueAppReady")
-    canvas.page.wait_for_load_state("networkidle")
-    ours = [url.rsplit("/", 1)[1] for url in asked if "seedvr2" in url]
+    with heard(canvas.page, "request") as asked:
+        canvas.open()
+    ours = [one.url.rsplit("/", 1)[1] for one in asked if "seedvr2" in one.url]
     assert ours == ["seedvr2.js"]

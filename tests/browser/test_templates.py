@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from seedvr2_anywhere.tools.templates import FILM, LOAD, UPSCALE
 
-from .graphs import EMBEDDED, RESULT_PLAYS, TIME_MS, choose_template
+from .graphs import EMBEDDED, REFRESH, RESULT_PLAYS, TIME_MS, choose_template, press_run
 
 SMALL = {UPSCALE: {"new_resolution": 96, "backend.model": EMBEDDED}}
 SHORT = {LOAD: {"frame_load_cap": 9}}
@@ -61,25 +61,19 @@ def write_interpolation(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def interpolation(server):
-    """The page hears of model files when it is opened."""
+    """The model file that one of the templates names."""
     write_interpolation(server.base / "models" / FILM[0]["directory"] / FILM[0]["name"])
 
 
-@pytest.fixture(scope="module")
-def templates_page(interpolation, lasting_page):
-    """One page for all templates, opened once there is the file that one of them names."""
-    return lasting_page
-
-
 @pytest.mark.parametrize("title", CASES)
-def test_a_template_is_chosen_run_and_its_result_seen(templates_page, title):
-    (values, looks), editor = CASES[title], templates_page
+def test_a_template_is_chosen_run_and_its_result_seen(editor, interpolation, title):
+    values, looks = CASES[title]
+    editor.page.evaluate(REFRESH)
     choose_template(editor, title)
     for node, widgets in values.items():
         for name, value in widgets.items():
             editor.set_widget(node, name, value)
-    editor.run()
+    press_run(editor)
     editor.show_all()
     for look in looks:
         editor.page.wait_for_function(look, timeout=TIME_MS)
-    assert editor.failures == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from .. import net
@@ -117,10 +117,11 @@ def state_of(body: Mapping) -> State:
     return State(word, _short(str(raw)), position if known else None)
 
 
-def result_of(body: Mapping, submitted: str) -> Result:
-    """A result answer; addresses are looked for under `output` only, never the one that was `submitted`."""
+def result_of(body: Mapping, submitted: Collection[str]) -> Result:
+    """A result answer; addresses are looked for under `output` only, none that holds a text of `submitted`."""
     state = state_of(body)
-    urls = tuple(dict.fromkeys(url for url in _urls(body.get("output")) if url != submitted))
+    found = (url for url in _urls(body.get("output")) if not any(text in url for text in submitted))
+    urls = tuple(dict.fromkeys(found))
     return Result(state, urls, money(body.get("cost")), _words(body))
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from .. import net
@@ -95,8 +95,8 @@ class Client:
         """Where a request stands; `completed` there says nothing about success."""
         return state_of(self._get(f"/requests/{_checked_id(request_id)}/status"))
 
-    def result(self, request_id: str, submitted: str = "") -> Result:
-        """The result so far; only its `succeeded` is success."""
+    def result(self, request_id: str, submitted: Collection[str] = ()) -> Result:
+        """The result so far; only its `succeeded` is success. `submitted`: what tells the clip's own addresses."""
         return result_of(self._get(f"/requests/{_checked_id(request_id)}/result?include_cost=true"), submitted)
 
     def cancel(self, request_id: str) -> str:
@@ -168,14 +168,15 @@ class Client:
         }
         if upload is not None:
             headers["Content-Type"] = "application/json"
-        return net.call(self.session, method, self.base + path, headers, upload, MOST_ANSWER_BYTES, patience)
+        answer = net.call(self.session, method, self.base + path, headers, upload, MOST_ANSWER_BYTES, patience)
+        return replace(answer, body=self.token.hide_in(answer.body))
 
     def _complaint(self, answer: net.Answer, is_submission: bool) -> CloudError | None:
         trouble = complaint(answer, is_submission)
         if trouble is None:
             return None
         source = f" It came from {self.token.source}." if isinstance(trouble, BadToken) else ""
-        trouble.args = (self.token.hide(str(trouble)) + source,)
+        trouble.args = (str(trouble) + source,)
         return trouble
 
 

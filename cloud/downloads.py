@@ -1,16 +1,16 @@
 """Fetched results on disk: paid, so kept until they are joined, and after that while there is room for them.
 
-Each clip's results lie in a folder of their own. A mark in it says that all of them are in a joined file, so that
-losing them costs nothing but joining again with other colours.
+Each clip's results lie in a folder of their own, which all jobs of the clip share. A mark beside a result says that it
+is in a joined file, so that losing it costs nothing but fetching it again for other colours.
 """
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 PREFIX = "runcomfy_"
-MARK = "joined"
+MARK = ".joined"
 
 
 def downloads_folder(root: Path, source_key: str) -> Path:
@@ -18,26 +18,33 @@ def downloads_folder(root: Path, source_key: str) -> Path:
     return root / f"{PREFIX}{source_key}"
 
 
-def begin(folder: Path) -> None:
-    """A run needs these results, or fetches more: nothing of them may go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).unlink(missing_ok=True)
+def needed(result: Path) -> None:
+    """A run is going to join this result: it must not go before."""
+    _mark_of(result).unlink(missing_ok=True)
 
 
-def joined(folder: Path) -> None:
-    """All results in the folder are in a file that stands."""
-    (folder / MARK).touch()
+def joined(results: Iterable[Path]) -> None:
+    """These results are in a file that stands, or nobody wants them any more."""
+    for result in results:
+        if result.is_file():
+            _mark_of(result).touch()
 
 
 def rotate(root: Path, limit_bytes: float) -> list[Path]:
-    """Delete joined folders, those joined longest ago first, until the joined ones are within the limit; which ones."""
-    marked = sorted(root.glob(f"{PREFIX}*/{MARK}"), key=lambda mark: mark.stat().st_mtime)
-    sizes = {mark.parent: sum(file.stat().st_size for file in mark.parent.iterdir()) for mark in marked}
+    """Delete joined results, those joined longest ago first, until they are within the limit together; which ones."""
+    marks = sorted(root.glob(f"{PREFIX}*/*{MARK}"), key=lambda mark: mark.stat().st_mtime)
+    results = [mark.with_name(mark.name.removesuffix(MARK)) for mark in marks]
+    sizes = {result: result.stat().st_size if result.is_file() else 0 for result in results}
     total, gone = sum(sizes.values()), []
-    for folder, size in sizes.items():
+    for result, size in sizes.items():
         if total <= limit_bytes:
             break
-        shutil.rmtree(folder, ignore_errors=True)
+        result.unlink(missing_ok=True)
+        _mark_of(result).unlink(missing_ok=True)
         total -= size
-        gone.append(folder)
+        gone.append(result)
     return gone
+
+
+def _mark_of(result: Path) -> Path:
+    return result.with_name(result.name + MARK)

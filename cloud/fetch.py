@@ -47,19 +47,22 @@ def fetch_result(result: Result, errand: Errand, session: net.GuardedSession) ->
         if round:
             errand.pause(FIRST_WAIT_S * 2 ** (round - 1))
             result = _fresh(errand, result)
-        outcomes = []
+        outcomes, refused = [], None
         for url in result.urls:
-            outcomes.append(_try_one(url, errand, session))
+            try:
+                outcomes.append(_try_one(url, errand, session))
+            except net.Refused as error:  # another address of the same answer may be allowed
+                refused = refused or error
+                continue
             if outcomes[-1][0] is None:
                 return errand.target
+        if refused and not outcomes:
+            raise _safe(errand, str(refused))
         wrong = str(outcomes[0][0]) if outcomes else ""
         # once more after the first time: a file may have been caught half written
         if round and outcomes and all(is_definite for _, is_definite in outcomes):
             raise Lost(f"The result of request {errand.request_id} is not usable: {wrong}")
-    raise StillRunning(
-        f"The result of request {errand.request_id} could not be fetched. {wrong} "
-        "It is paid and safe; run again to fetch it, nothing is paid twice."
-    )
+    raise _safe(errand, wrong)
 
 
 def looks_like_video(head: bytes) -> bool:
@@ -72,13 +75,10 @@ def _try_one(url: str, errand: Errand, session: net.GuardedSession) -> tuple[str
     wanted = net.Wanted(url, errand.target, most_bytes=errand.most_bytes)
     try:
         net.download(wanted, session, errand.progress, errand.cancelled, errand.world)
-    except net.Cancelled:
+    except (net.Cancelled, net.Refused):
         raise
-    except (net.DiskTrouble, net.Refused) as error:
-        raise StillRunning(
-            f"The result of request {errand.request_id} could not be fetched. {error} "
-            "It is paid and safe; run again to fetch it, nothing is paid twice."
-        ) from None
+    except net.DiskTrouble as error:
+        raise _safe(errand, str(error)) from None
     except net.NetError as error:
         return str(error), False
     with errand.target.open("rb") as file:
@@ -89,6 +89,13 @@ def _try_one(url: str, errand: Errand, session: net.GuardedSession) -> tuple[str
     if wrong is not None:
         errand.target.unlink(missing_ok=True)
     return wrong, is_video
+
+
+def _safe(errand: Errand, wrong: str) -> StillRunning:
+    return StillRunning(
+        f"The result of request {errand.request_id} could not be fetched. {wrong} "
+        "It is paid and safe; run again to fetch it, nothing is paid twice."
+    )
 
 
 def _fresh(errand: Errand, result: Result) -> Result:

@@ -6,7 +6,7 @@ right after the server was reached, so neither a sleeping laptop nor a changed c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from .answers import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, UNCLEAR, Result, sentence
@@ -69,7 +69,7 @@ DEFAULT_PATIENCE = Patience()
 def follow(
     client: Client,
     request_id: str,
-    submitted: str,
+    submitted: Collection[str],
     clock: Callable[[], float],
     report: Callable[[Look], None] = lambda look: None,
     charged: Callable[[float], None] = lambda cost_usd: None,
@@ -106,7 +106,7 @@ def follow(
         _slow_down(memory, LONGEST_RUNNING_POLL_S if memory.word == RUNNING else LONGEST_POLL_S)
 
 
-def _look(client: Client, request_id: str, submitted: str) -> Result:
+def _look(client: Client, request_id: str, submitted: Collection[str]) -> Result:
     state = client.status(request_id)
     if state.word in (QUEUED, RUNNING):
         return Result(state)

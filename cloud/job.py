@@ -28,7 +28,7 @@ from .storage import Storage
 # how a clip gets to RunComfy: its own public address is the documented way; a data URI is what RunComfy's own nodes
 # send, not proven for this model; storage of the user's comes last, because something of theirs stays there
 Way = Literal["address", "data", "storage"]
-Phase = Literal["waiting", "submitted", "queued", "running", "fetching", "done", "failed"]
+Phase = Literal["waiting", "submitted", "queued", "running", "fetching", "done", "failed", "stopping"]
 WAYS: tuple[Way, ...] = ("address", "data", "storage")
 POST_GRACE_S = 15.0  # after a stop, to learn the id of a request that is just being sent
 
@@ -78,7 +78,7 @@ class Doors:
 
 @dataclass(frozen=True)
 class Update:
-    """One line of progress about one segment."""
+    """One line of progress about one segment; in the phase `stopping` about the run."""
 
     segment: int
     segments: int

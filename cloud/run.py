@@ -93,7 +93,7 @@ def _watch(run: Run, worker: threading.Thread) -> None:
         _drain(run)
         if not run.stop.is_set() and run.doors.is_interrupted():
             run.stop.set()
-            run.doors.report(Update(0, len(run.segments), "Stopping …", len(run.files)))
+            run.doors.report(Update(0, len(run.segments), "Stopping", len(run.files), "stopping"))
             grace = CANCEL_GRACE_S + (run.doors.post_grace_s - CANCEL_GRACE_S if run.posting.is_set() else 0.0)
             worker.join(grace)
             _drain(run)

@@ -222,7 +222,11 @@ def _clips(run: Run, segment: Segment, data: bytes | None, refusals: list[str]) 
             yield Clip(data=data)
         elif run.doors.storage:
             run.tell(segment, "putting the clip on your storage")
-            yield Clip(address=run.doors.storage.put(data, f"{run.key(segment)[:24]}.mp4"))
+            yield Clip(address=run.doors.storage.put(data, _storage_name(run, segment)))
+
+
+def _storage_name(run: Run, segment: Segment) -> str:
+    return f"{run.key(segment)[:24]}.mp4"
 
 
 def _cut(run: Run, segment: Segment) -> bytes:
@@ -257,7 +261,7 @@ def _finish(run: Run, segment: Segment, record: Record, slots: threading.Semapho
 def _followed(run: Run, segment: Segment, record: Record) -> Path:
     """Wait for a submitted request, fetch and verify its result, and write each step into the journal."""
     request_id = record.remote_id or ""
-    submitted = run.job.address or ""
+    submitted = (*([run.job.address] if run.job.address else []), _storage_name(run, segment))
 
     def tell(look: Look) -> None:
         run.tell(segment, _look_text(look), "queued" if look.state == QUEUED else "running")

@@ -20,6 +20,7 @@ from .errors import OutsideLimits
 
 VARIABLES = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN")
 MOST_CHARACTERS = 8192
+SHORTEST_SECRET = 16
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
 CLI_FILE = "token.json"
 
@@ -38,14 +39,14 @@ class Token:
 
     @property
     def masked(self) -> str:
-        return f"…{self.secret[-4:]}" if len(self.secret) >= 16 else "…"
+        return f"…{self.secret[-4:]}" if len(self.secret) >= SHORTEST_SECRET else "…"
 
     def __repr__(self) -> str:
         return f"Token(from {self.source})"
 
-    def hide(self, text: str) -> str:
-        """The text with every occurrence of the token replaced."""
-        return text.replace(self.secret, "***")
+    def hide_in(self, answer: bytes) -> bytes:
+        """A server's answer without the token, should it repeat it; one so short that words hold it is no secret."""
+        return answer if len(self.secret) < SHORTEST_SECRET else answer.replace(self.secret.encode(), b"***")
 
 
 def checked(text: str, source: str) -> Token:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from .. import media
+from ..cloud.downloads import joined, needed
 from ..cloud.errors import CloudError
 from ..cloud.plan import Segment
 from ..engine.errors import EngineError
@@ -21,7 +22,8 @@ from .video_value import Clip
 
 
 def keep_part(job: Job, segment: Segment, file: Path) -> None:
-    """Note in the manifest that a segment is finished, and where its result is."""
+    """Note in the manifest that a segment is finished, and where its result is, which stays until it is joined."""
+    needed(file)
     others = [part for part in job.facts.parts if part["start"] != segment.start]
     part = {
         **asdict(segment),
@@ -30,6 +32,11 @@ def keep_part(job: Job, segment: Segment, file: Path) -> None:
     }
     with suppress(JobError):  # the journal knows it too: a full disk must not end a run that is paid for
         job.note(parts=sorted([*others, part], key=lambda one: one["start"]))
+
+
+def let_go(entry: JobEntry) -> None:
+    """Nobody wants the segments of a job any more: their results may go when room is needed."""
+    joined(entry.folder.parent / part["file"] for part in entry.facts.parts)
 
 
 def save_leading(entry: JobEntry, target: Path) -> Made:

@@ -17,7 +17,7 @@ from comfy_api.latest import Input
 
 from ..cloud import clip as clips
 from ..cloud.client import Client, base_of
-from ..cloud.downloads import begin, downloads_folder, joined
+from ..cloud.downloads import downloads_folder, joined
 from ..cloud.errors import CloudError, Interrupted, OutsideLimits
 from ..cloud.job import Doors, Finished
 from ..cloud.job import Job as Order
@@ -140,7 +140,6 @@ class HostedRun:
         survey = self._survey(task)
         job.require_space(disk_bytes(task.target, survey.frames))
         order = self._order(task, survey)
-        begin(order.folder)
         finished = self._on_runcomfy(task, order, client, job)
         self.told.update(stage=JOINING, segments=self.told.status.segments)
         host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
@@ -148,7 +147,7 @@ class HostedRun:
         job.forget(0)
         job.record(Stretch(0, 0, survey.frames, ends_shot=True))
         job.finish(RESULT)
-        joined(order.folder)
+        joined(file for _, file in finished.parts)
         notes = [f"{note}." for note in finished.notes]
         return [*notes, *made.notes, *_bill(finished, survey.frames)], job.folder / RESULT
 

@@ -21,7 +21,10 @@ class SegmentTable:
         told.update(segments=tuple(self._rows), stage="On RunComfy", frames=0, expected=segments[-1].stop)
 
     def take(self, update: Update) -> None:
-        """One report of the run."""
+        """One report of the run. A stop is told as a stage: that goes out at once, not with the next message."""
+        if update.phase == "stopping":
+            self._told.update(stage=update.text)
+            return
         row = self._rows[update.segment]
         request = update.request or row.request
         text = update.text.removeprefix(update.phase).lstrip(",: ")  # the state has a column of its own

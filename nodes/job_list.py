@@ -8,7 +8,7 @@ from threading import Lock
 from ..cloud.money import in_all
 from ..engine.jobs_folder import JobEntry, delete_job, find_job, list_jobs, save_finished
 from . import comfy_host
-from .hosted_part import save_leading
+from .hosted_part import let_go, save_leading
 from .hosted_run import reported_costs
 from .hosted_task import HOSTED_MODEL
 from .proxy import playable
@@ -86,5 +86,7 @@ def save_part(name: str) -> dict:
 
 def delete(name: str) -> dict:
     """Remove a job and its files; raises JobError while it is being worked on."""
-    delete_job(job_named(name))
+    entry = job_named(name)
+    delete_job(entry)
+    let_go(entry)
     return {}

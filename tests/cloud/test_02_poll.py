@@ -256,6 +256,7 @@ def test_23_a_timeout_cancels_nothing_and_the_next_run_picks_up(desk):
 
 
 def test_24_an_answer_that_repeats_a_large_request_is_read(desk):
+    desk.patience = net.Timeouts(2, 20, 20)
     desk.cut = lambda segment: desk.servers.toy_clip(np.zeros((segment.sent_frames, 200, 300, 3), np.uint8))
     desk.run(frames=100)
     assert len(desk.service.posts[0]["33_video"]) > 20_000_000

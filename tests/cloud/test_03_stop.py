@@ -265,7 +265,7 @@ def test_a_stop_is_acknowledged_within_a_second_whatever_hangs(desk, servers):
     seen = []
     desk.updates = type("Seen", (list,), {"append": lambda self, one: seen.append((time.monotonic(), one.text))})()
     desk.fails(errors.Interrupted, "req-0001")
-    acknowledged = next(at for at, text in seen if text == "Stopping …")
+    acknowledged = next(at for at, text in seen if text == "Stopping")
     assert acknowledged - pressed[0] < 1.0
     assert desk.posts == 1
 

@@ -104,6 +104,24 @@ def test_34_every_shape_of_output_is_understood(desk, name):
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 
+def test_34_a_clip_that_went_through_storage_is_never_taken_for_its_result(desk, servers):
+    put = {}
+
+    class Storage:
+        def put(self, data, name):
+            put[f"/storage/{name}"] = servers.toy_upscale(data, {"33_frame_load_cap": 200})
+            return f"{desk.service.base.removesuffix('/v1')}/storage/{name}?signed=1"
+
+    desk.storage = Storage()
+    desk.service.stored = put
+    desk.service.transform = lambda data, values: servers.toy_upscale(servers.toy_clip(desk.frames), values)
+    desk.service.plan("submit", servers.answer(422, {"detail": "must be a URL"}))
+    desk.service.shape = lambda url: {"videos": [desk.service.posts[-1]["33_video"].replace("=1", "=2"), url]}
+    desk.run()
+    assert desk.service.count("download") == 1, "of the result; the clip would be one as well by its frames"
+    assert (desk.posts, desk.states()) == (2, ["not submitted", "done"])
+
+
 def test_34_the_submitted_address_is_never_taken_for_the_result(desk, servers):
     # it would serve a perfectly good clip
     address = desk.service.base.removesuffix("/v1") + "/out/req-0001_output.mp4?mine"
@@ -157,6 +175,12 @@ def test_37_a_redirect_to_a_forbidden_place_is_refused_and_the_result_kept(desk,
     desk.fails(errors.StillRunning, "req-0001", "paid and safe")
     assert (desk.posts, desk.states()) == (1, ["submitted"])
     desk.run()
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+def test_37_a_forbidden_address_beside_the_video_does_not_stand_in_its_way(desk):
+    desk.service.shape = lambda url: {"videos": [FORBIDDEN[0], url]}
+    assert np.array_equal(desk.run(), desk.expected())
     assert (desk.posts, desk.states()) == (1, ["done"])
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 import threading
+import time
 import traceback
 
 import numpy as np
@@ -93,6 +94,26 @@ def test_44_segments_that_finish_out_of_order_are_joined_in_order(desk):
     done = [update.segment for update in desk.updates if update.text == "done"]
     assert done != sorted(done), "they were meant to finish out of order"
     assert desk.posts == 4
+
+
+def test_44_a_run_that_cannot_tell_how_far_it_is_pays_for_nothing_more(desk):
+    desk.clip_of(480)
+    desk.service.timeline = ["in_progress"]
+    told = []
+
+    def report(update):
+        told.append(update)
+        if "submitted as" in update.text:
+            raise OSError("nobody listens")
+
+    desk.updates = type("Broken", (list,), {"append": lambda self, update: report(update)})()
+    with pytest.raises(OSError, match="nobody listens"):
+        desk.run(in_flight=1)
+    end = time.monotonic() + HANG_S
+    while any(thread.name in ("runcomfy", "segment") for thread in threading.enumerate()):
+        assert time.monotonic() < end, "its threads go on"
+        time.sleep(0.01)
+    assert (desk.posts, desk.states()) == (1, ["submitted"])
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
@@ -240,8 +261,10 @@ def test_48_the_token_is_in_no_file_log_message_or_traceback(desk, servers, capl
     caplog.set_level(logging.DEBUG)
     echo = {"message": f"bad token {desk.token.secret}", "error_code": 400004}
     said = []
-    for faults in ([servers.answer(400, echo)], [servers.answer(500, echo)], [servers.normal] * 2):
+    ended = {"status": "failed", "error": {"message": "x" * 290 + desk.token.secret}}  # cut off in the middle of it
+    for faults in ([servers.answer(400, echo)], [servers.answer(500, echo)], [servers.normal] * 2, []):
         desk.service.plan("submit", *faults)
+        desk.service.plan("result", *([] if faults else [servers.answer(200, ended)]))
         desk.service.plan("status", servers.answer(500, echo), servers.dropped)
         try:
             desk.run(source_key=f"clip {len(said)}")
@@ -252,7 +275,7 @@ def test_48_the_token_is_in_no_file_log_message_or_traceback(desk, servers, capl
     said.append(repr(desk.doors(Journal(desk.folder / "other.db")).client))
     secret = desk.token.secret
     assert all(secret not in text for text in said)
-    assert secret[:12] not in "".join(said)
+    assert secret[:6] not in "".join(said)
     for path in desk.folder.rglob("*"):
         assert path.is_dir() or secret.encode() not in path.read_bytes(), path
-    assert desk.posts == 3
+    assert desk.posts == 4

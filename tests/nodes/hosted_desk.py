@@ -150,7 +150,7 @@ def stamps(path: Path) -> list:
 
 
 async def run_watched(desk, workflow: dict, stop_when=lambda status: False) -> tuple[list[dict], list[float], float]:
-    """Run: what the page hears, seconds each GET of the queue took during the hosted part, seconds from stop to end."""
+    """Run: what the page hears and when, seconds each GET of the queue took meanwhile, seconds from stop to end."""
     told, waits, stopped, ended = [], [], None, asyncio.Event()
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{desk.comfy.address}/ws?clientId=h") as socket:
         async with session.post(f"{desk.comfy.address}/prompt", json={"prompt": workflow, "client_id": "h"}) as answer:
@@ -170,7 +170,7 @@ async def run_watched(desk, workflow: dict, stop_when=lambda status: False) -> t
             async for message in socket:
                 content = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
                 if content.get("type") == "seedvr2.run":
-                    told.append(content["data"])
+                    told.append(content["data"] | {"at": time.monotonic()})
                     if stopped is None and stop_when(content["data"]):
                         stopped = time.monotonic()
                         await session.post(f"{desk.comfy.address}/interrupt", json={"prompt_id": prompt})

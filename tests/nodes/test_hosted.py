@@ -70,14 +70,17 @@ def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(de
     assert statistics.median(waits) < 0.05, "seconds that answers usually took"
 
 
-def test_a_stop_comes_back_in_time_and_the_next_run_picks_the_request_up(desk):
+def test_a_stop_is_acknowledged_comes_back_in_time_and_the_next_run_picks_the_request_up(desk):
     desk.service.timeline = ["in_progress"]
+    desk.service.plan("cancel", runcomfy().late(3))
     workflow = desk.workflow(size_by="scale", seed=9)
     told, _, seconds = run_apart(
         run_watched(desk, workflow, lambda status: any(one["state"] == "running" for one in status["segments"]))
     )
     assert told[-1] == {"end": "execution_interrupted"}
     assert seconds < 15
+    acknowledged = next(status["at"] for status in told if status.get("stage") == "Stopping")
+    assert told[-2]["at"] - acknowledged > 2, "told at once, not when RunComfy has answered"
     last = [status for status in told if "state" in status][-1]
     assert last["state"] == "stopped"
     assert "0 of 12 frames are kept; Run continues." in last["text"]

@@ -15,6 +15,8 @@ const panels = () => part('run_panel')
 const LISTENERS = {
   'seedvr2.run': async ({ detail }) => { (await panels()).shown.show(detail) },
   reconnected: async () => { if (parts.run_panel) (await panels()).catchUp() },
+  execution_error: async ({ detail }) => { if (detail?.exception_message?.includes('No RunComfy token')) (await part('open')).askForToken() },
+  executed: async ({ detail }) => { if (detail.output?.seedvr2_compare) (await part('compare')).take(detail) },
   execution_cached: async ({ detail }) => { if (hasUpscale && detail.nodes.length) (await panels()).showReused(detail) },
 
   /** A page opened while something runs asks once how far it is. */
@@ -23,19 +25,10 @@ const LISTENERS = {
     wasAsked = true
     if (detail.exec_info?.queue_remaining) (await panels()).catchUp()
   },
-
-  async executed({ detail }) {
-    if (detail.output?.seedvr2_compare) (await part('compare')).take(detail)
-  },
 }
 
 // at once, not in setup(): the server's first word about its queue comes before that
 for (const [event, listener] of Object.entries(LISTENERS)) api.addEventListener(event, listener)
-
-/** Runs are told by the graph's id; the frontend of ComfyUI 0.30.0 gives none to an emptied graph and what is put there. */
-function identify(graph) {
-  if (graph.id === NO_ID && !graph.nodes.length) graph.id = LiteGraph.uuidv4()
-}
 
 /** Nodes 2.0 hides advanced widgets, so a node must not be given their height; what it shows makes room for itself. */
 function fitHeight(node) {
@@ -84,7 +77,8 @@ app.registerExtension({
   },
 
   async nodeCreated(node) {
-    identify(app.rootGraph)
+    // runs are told by the graph's id; the frontend of ComfyUI 0.30.0 gives none to an emptied graph and what is put there
+    if (app.rootGraph.id === NO_ID && !app.rootGraph.nodes.length) app.rootGraph.id = LiteGraph.uuidv4()
     if (node.comfyClass.startsWith('SeedVR2Anywhere.')) fitHeight(node)
     hasUpscale ||= node.comfyClass === UPSCALE
     if (node.comfyClass === COMPARE) (await part('compare')).shown.on(node)

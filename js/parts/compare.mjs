@@ -28,8 +28,7 @@ class Comparer {
   }
 
   controls() {
-    const seek = () => this.seek(Number(this.position.value))
-    this.position = el('input', { type: 'range', min: 0, value: 0, step: 1, 'aria-label': say('Position'), oninput: seek })
+    this.position = el('input', { type: 'range', min: 0, value: 0, 'aria-label': say('Position'), oninput: () => this.seek(this.position.valueAsNumber) })
     this.count = el('span', { className: 'facts' })
     const symbol = (text, label, key, action) => button(text, action, {
       'aria-label': say(label), title: `${say(label)} (${key})`, 'aria-keyshortcuts': key,
@@ -40,7 +39,8 @@ class Comparer {
     const rows = [
       [this.play, symbol('‹', 'One frame back', ',', () => this.step(-1)), symbol('›', 'One frame on', '.', () => this.step(1)),
         this.position, this.count, this.sound],
-      [symbol('−', 'Zoom out', '-', () => this.view.zoomBy(1 / 1.5)), symbol('+', 'Zoom in', '+', () => this.view.zoomBy(1.5)),
+      [symbol('−', 'Zoom out', '-', () => this.view.setZoom(this.view.zoom / 1.5)),
+        symbol('+', 'Zoom in', '+', () => this.view.setZoom(this.view.zoom * 1.5)),
         symbol(say('Fit'), 'Fit', '0', () => this.view.setZoom(1)), button('Save picture', () => this.savePicture())],
     ]
     return el('div', { className: 'rows' }, ...rows.map((row) => el('div', { className: 'row' }, ...row)))
@@ -85,8 +85,6 @@ class Comparer {
     }
     this.media = null
   }
-
-  // time
 
   toggle() {
     const film = this.media?.after

@@ -55,10 +55,6 @@ export class DividedView {
     this.panBy(0, 0, 0, 0)
   }
 
-  zoomBy(factor) {
-    this.setZoom(this.zoom * factor)
-  }
-
   /** Follow the pointer until it is let go; positions are parts of the picture. */
   drag(event, action) {
     if (event.button) return
@@ -85,14 +81,13 @@ export class DividedView {
     }
     event.preventDefault()
     event.stopPropagation()
-    this.zoomBy(Math.exp(-event.deltaY / 500))
+    this.setZoom(this.zoom * Math.exp(-event.deltaY / 500))
   }
 
   moveByKey(event) {
     const steps = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, Home: -1, End: 1 }
     if (!(event.key in steps)) return
     event.preventDefault()
-    event.stopPropagation()
     this.moveTo(this.at + steps[event.key] * (event.shiftKey ? 5 : 1))
   }
 

@@ -91,9 +91,9 @@ class JobsPanel {
     // without a prompt it is another program's run, which is not ours to stop
     if (job.state === 'running') return job.prompt ? [act('Cancel', () => post('/interrupt', { prompt_id: job.prompt }))] : []
     return [
-      job.has_result ? act('Open result', async () => openFile(await post(`${path}/open`))) : '',
+      job.has_result ? act('Open result', async () => window.open(viewUrl(await post(`${path}/open`)), '_blank', 'noopener')) : '',
       job.state !== 'done' && job.can_continue ? act('Continue', async () => queue(await get(`${path}/prompt`))) : '',
-      job.state !== 'done' && job.frames ? act('Save finished part', async () => saved(await post(`${path}/save`))) : '',
+      job.state !== 'done' && job.frames ? act('Save finished part', () => post(`${path}/save`).then(tellSaved)) : '',
       act('Delete', async () => {
         const message = say('Delete {title} and all its files? What was paid for it is not paid back.', { title: job.title })
         if (await app.extensionManager.dialog.confirm({ title: say('Delete job'), message, type: 'delete' })) await post(`${path}/delete`)
@@ -102,13 +102,9 @@ class JobsPanel {
   }
 }
 
-const openFile = (view) => window.open(viewUrl(view), '_blank', 'noopener')
-
 async function queue(body) {
   await post('/prompt', { ...body, client_id: api.clientId })
   toast('success', say('Queued'), say('What is finished is kept.'), 4000)
 }
 
-function saved({ path, frames }) {
-  toast('success', say('Saved'), say('{n} frames in {path}', { n: number(frames), path }))
-}
+const tellSaved = ({ path, frames }) => toast('success', say('Saved'), say('{n} frames in {path}', { n: number(frames), path }))

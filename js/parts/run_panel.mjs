@@ -1,12 +1,10 @@
 /** The live run on the Upscale node: plan, stage, frames, time left, hosted segments and cost. */
 
-import { box, button, dollars, duration, el, frameCount, nameOfState, number, say } from './dom.mjs'
+import { box, dollars, duration, el, frameCount, nameOfState, number, say } from './dom.mjs'
 import { addBox, findNode, keyOf, Shown } from './graph.mjs'
-import { openSettings } from './open.mjs'
 import { get, workflowOf } from './server.mjs'
 
 const UPSCALE = 'SeedVR2Anywhere.Upscale'
-const NO_TOKEN = 'No RunComfy token'
 const LOST = 'The server was restarted. Press Run: what is finished is kept.'
 const MOST_ROWS = 8 // of segments; of more than these, only those that something happens to
 const BLANK = { state: 'done', plan: '', frames: 0, expected: null, elapsed_seconds: 0, cost_usd: null, seconds_left: null, segments: [], text: '' }
@@ -55,8 +53,7 @@ class Panel {
     this.facts = el('p', { className: 'facts' })
     this.segments = el('table', { className: 'segments' })
     this.text = el('p', { className: 'text', role: 'status' })
-    this.more = el('div')
-    const { outer, inner } = box('run', this.head, this.time, this.bar, this.facts, this.segments, this.text, this.more, this.plan)
+    const { outer, inner } = box('run', this.head, this.time, this.bar, this.facts, this.segments, this.text, this.plan)
     inner.setAttribute('role', 'group')
     inner.setAttribute('aria-label', say('Live run'))
     this.height = 60
@@ -75,8 +72,6 @@ class Panel {
     this.showFrames(status)
     this.showSegments(status.segments)
     this.text.textContent = status.text
-    const asksForToken = status.state === 'failed' && status.text.includes(NO_TOKEN)
-    this.more.replaceChildren(asksForToken ? button('Open settings', openSettings) : '')
   }
 
   leave() {

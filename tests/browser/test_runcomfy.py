@@ -24,6 +24,7 @@ from .graphs import (
     heard,
     load,
     press_run,
+    wait_for,
 )
 from .test_settings import KEPT
 
@@ -57,6 +58,11 @@ def hosted_job(video: str = "clip.mp4", **upscale: object) -> dict:
     return found
 
 
+def top(found) -> float:
+    """Where it begins, in pixels from the top of the window."""
+    return found.bounding_box()["y"]
+
+
 def test_the_template_asks_for_a_token_runs_with_it_and_shows_it_nowhere(editor, server, service):
     page, panel, paid = editor.page, editor.page.locator(".run"), len(service.posts)
     choose_template(editor, "Upscale on RunComfy")
@@ -68,7 +74,10 @@ def test_the_template_asks_for_a_token_runs_with_it_and_shows_it_nowhere(editor,
     expect(page.get_by_text("No RunComfy token")).to_have_count(1)  # said once, where the user looks
     assert len(service.posts) == paid
     editor.show_all()
-    page.get_by_role("button", name="Open settings").click()
+    link, error = page.get_by_role("button", name="Open settings"), page.get_by_test_id("error-overlay")
+    expect(error).to_be_visible()
+    wait_for(lambda: top(link) > top(error) + error.bounding_box()["height"])  # what ComfyUI says is not covered
+    link.click()
     row = token_row(page)
     with heard(page, "response") as answers:
         enter_token(row, service.token)

@@ -47,17 +47,9 @@ def fetch_result(result: Result, errand: Errand, session: net.GuardedSession) ->
         if round:
             errand.pause(FIRST_WAIT_S * 2 ** (round - 1))
             result = _fresh(errand, result)
-        outcomes, refused = [], None
-        for url in result.urls:
-            try:
-                outcomes.append(_try_one(url, errand, session))
-            except net.Refused as error:  # another address of the same answer may be allowed
-                refused = refused or error
-                continue
-            if outcomes[-1][0] is None:
-                return errand.target
-        if refused and not outcomes:
-            raise _safe(errand, str(refused))
+        outcomes = _try_in_turn(result, errand, session)
+        if outcomes and outcomes[-1][0] is None:
+            return errand.target
         wrong = str(outcomes[0][0]) if outcomes else ""
         # once more after the first time: a file may have been caught half written
         if round and outcomes and all(is_definite for _, is_definite in outcomes):
@@ -68,6 +60,22 @@ def fetch_result(result: Result, errand: Errand, session: net.GuardedSession) ->
 def looks_like_video(head: bytes) -> bool:
     """True when the first bytes are those of a video container."""
     return any(head[offset : offset + len(magic)] == magic for offset, magic in CONTAINERS)
+
+
+def _try_in_turn(result: Result, errand: Errand, session: net.GuardedSession) -> list[tuple[str | None, bool]]:
+    """Outcomes of a result's addresses, until one is good; raises StillRunning when all of them are forbidden."""
+    outcomes, refused = [], None
+    for url in result.urls:
+        try:
+            outcomes.append(_try_one(url, errand, session))
+        except net.Refused as error:
+            refused = refused or error
+            continue
+        if outcomes[-1][0] is None:
+            break
+    if refused and not outcomes:
+        raise _safe(errand, str(refused))
+    return outcomes
 
 
 def _try_one(url: str, errand: Errand, session: net.GuardedSession) -> tuple[str | None, bool]:

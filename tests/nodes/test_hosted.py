@@ -26,6 +26,10 @@ from seedvr2_anywhere.tests.nodes.hosted_desk import (
 )
 
 
+ANSWERS = ("/history", "/queue", "/object_info/SeedVR2Anywhere.Upscale", "/seedvr2/settings", "/seedvr2/runs",
+           "/seedvr2/jobs", "/system_stats", "/internal/logs")  # fmt: skip
+
+
 def test_the_hosted_workflow_runs_against_the_four_documented_calls_and_is_not_paid_twice(desk):
     desk.service.is_bare = True
     plain = json.loads(WORKFLOW.read_text(encoding="utf-8"))
@@ -139,5 +143,6 @@ def test_the_token_is_in_no_file_log_or_answer_but_the_one_it_was_saved_in(desk)
     found = [path for path in desk.comfy.base.rglob("*") if path.is_file() and desk.token.encode() in path.read_bytes()]
     assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in found] == [("runcomfy_token", 0o600)]
     found[0].unlink()
-    for path in ("/history", "/queue", "/object_info/SeedVR2Anywhere.Upscale", "/seedvr2/settings", "/system_stats"):
-        assert desk.token not in json.dumps(desk.comfy.get(path))
+    jobs = [f"/seedvr2/jobs/{job['name']}/prompt" for job in desk.comfy.get("/seedvr2/jobs")["jobs"]]
+    for path in (*ANSWERS, *jobs):
+        assert desk.token not in json.dumps(desk.comfy.get(path)), path

@@ -25,7 +25,6 @@ from seedvr2_anywhere.tests.nodes.hosted_desk import (
     states_of,
 )
 
-
 ANSWERS = ("/history", "/queue", "/object_info/SeedVR2Anywhere.Upscale", "/seedvr2/settings", "/seedvr2/runs",
            "/seedvr2/jobs", "/system_stats", "/internal/logs")  # fmt: skip
 

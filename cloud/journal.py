@@ -99,16 +99,18 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._life_path(self.owner).unlink()
 
-    def intend(self, record: Record) -> Record:
+    def intend(self, record: Record, since: float = 0.0, allow: Callable[[float], None] = lambda spent: None) -> Record:
         """Write a row before its POST, unless an open one for the same key is there: then return that one.
 
-        Call `finish` once it is written down what became of the POST.
+        `allow(dollars spent since a moment)` may raise, with no other row coming in between. Call `finish` once it is
+        written down what became of the POST.
         """
         marks = ", ".join("?" for _ in COLUMNS)
         with self._writing() as db:
             found = self._open_row(db, record.key)
             if found:
                 return found
+            allow(self._spent_usd(db, since))
             self._sending.add(record.id)
             db.execute(f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({marks})", _values(record))
         return record
@@ -162,10 +164,8 @@ class Journal:
 
     def spent_usd(self, since: float) -> float:
         """What requests made since a moment cost: as reported, else as expected; unknown prices count nothing."""
-        marks = ", ".join("?" for _ in MAY_COST)
-        query = f"SELECT SUM(COALESCE(cost_usd, price_usd, 0)) FROM requests WHERE created >= ? AND state IN ({marks})"
         with self._reading() as db:
-            return float(db.execute(query, (since, *MAY_COST)).fetchone()[0] or 0.0)
+            return self._spent_usd(db, since)
 
     def reported_usd(self) -> dict[str, float]:
         """Run → dollars that RunComfy reported for the requests it made, whichever run heard of them."""
@@ -180,6 +180,11 @@ class Journal:
             return [
                 _record(row) for row in db.execute(f"SELECT * FROM requests {where} ORDER BY created, rowid", values)
             ]
+
+    def _spent_usd(self, db: sqlite3.Connection, since: float) -> float:
+        marks = ", ".join("?" for _ in MAY_COST)
+        query = f"SELECT SUM(COALESCE(cost_usd, price_usd, 0)) FROM requests WHERE created >= ? AND state IN ({marks})"
+        return float(db.execute(query, (since, *MAY_COST)).fetchone()[0] or 0.0)
 
     def _open_row(self, db: sqlite3.Connection, key: str) -> Record | None:
         marks = ", ".join("?" for _ in OPEN)

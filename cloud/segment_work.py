@@ -136,7 +136,7 @@ def _handed_over(run: Run, segment: Segment, clip: Clip, expected: float | None)
     journal = run.doors.journal
     label = f"{segment.index + 1} of {len(run.segments)}"
     record = journal.new_record(run.client.token.account, run.key(segment), run.id, label, expected)
-    standing = journal.intend(record)
+    standing = journal.intend(record, run.doors.now() - DAY_S, lambda day_usd: _allow(run, day_usd, expected))
     if standing.id != record.id:  # another process was faster
         found = _known(run, segment)
         if found is None:
@@ -182,13 +182,17 @@ def _affordable(run: Run, segment: Segment) -> float | None:
     expected = expected_usd(run.price, segment, rate)
     if expected is None:
         expected = _learned(run)
+    _allow(run, run.doors.journal.spent_usd(run.doors.now() - DAY_S), expected)
+    return expected
+
+
+def _allow(run: Run, day_usd: float, expected: float | None) -> None:
+    """Raise OutsideLimits when one more request would break a limit, `day_usd` being what all runs of a day spent."""
     with run.lock:
         spent = [
             cost if cost is not None else run.expected[index] or expected or 0.0 for index, cost in run.costs.items()
         ]
-    day = run.doors.journal.spent_usd(run.doors.now() - DAY_S)
-    refuse_beyond(run.job.budget, Spending(sum(spent), day, len(spent)), expected)
-    return expected
+    refuse_beyond(run.job.budget, Spending(sum(spent), day_usd, len(spent)), expected)
 
 
 def _learned(run: Run) -> float | None:

@@ -215,6 +215,30 @@ def test_46_the_limit_of_a_day_holds_over_all_runs_and_ends_with_the_day(desk):
     assert desk.posts == 3
 
 
+def test_46_two_runs_at_once_do_not_pass_the_limit_of_a_day_together(desk):
+    desk.job = dataclasses.replace(desk.job, budget=Budget(spend_limit_usd=10, day_limit_usd=0.3))
+    both, plain_cut, outcomes = threading.Barrier(2), desk.cut, []
+
+    def cut(segment):
+        both.wait(HANG_S)  # by now each has seen that nothing was spent yet
+        return plain_cut(segment)
+
+    def run(key):
+        try:
+            outcomes.append(desk.run(source_key=key).shape)
+        except errors.Incomplete as error:
+            outcomes.append(type(error.causes[0]))
+
+    desk.cut = cut
+    threads = [threading.Thread(target=run, args=(key,)) for key in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes, key=str) == [(100, 8, 12, 3), errors.OutsideLimits]
+    assert (desk.posts, desk.states()) == (1, ["done"])
+
+
 def test_the_default_limit_is_finite():
     assert Budget().spend_limit_usd == 2.0
     assert Budget().max_requests == 1

@@ -56,8 +56,10 @@ def _settled(run: Run, segment: Segment, slots: threading.Semaphore) -> Record |
     taken = False
     try:
         found = _known(run, segment)
-        if found and found.state == DONE and _is_good(run, segment, found):
+        if found and _is_good(run, segment, found):  # whatever the journal was still able to say of it
             _keep(run, segment, _file_of(run, found))
+            if found.state == SUBMITTED:
+                _put_down(run, found, state=DONE, output=_file_of(run, found).name)
             run.tell(segment, "reused, nothing paid", "done")
             return None
         taken = slots.acquire(blocking=False)
@@ -80,14 +82,17 @@ def _settled(run: Run, segment: Segment, slots: threading.Semaphore) -> Record |
 
 
 def _known(run: Run, segment: Segment) -> Record | None:
-    """The open record of a segment, waiting while another run is just sending it; raises for unknown and lost ones."""
+    """The open record of a segment, waiting while another run is just sending it.
+
+    Raises OutcomeUnknown for one whose answer was lost, unless its result is here.
+    """
     journal, key = run.doors.journal, run.key(segment)
     found = journal.find(key)
     while found and found.state == INTENDED:
         run.tell(segment, "is just being submitted by another run, waiting")
         run.pause(OTHERS_POLL_S)
         found = journal.find(key)
-    if not found or found.state not in (UNKNOWN, LOST):
+    if not found or found.state not in (UNKNOWN, LOST) or _is_good(run, segment, found):
         return found
     if run.job.resubmit and journal.replace(key, run.job.resubmit):
         return None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
+from seedvr2_anywhere.cloud.journal import Journal
 
 PRESSING = Path(__file__).resolve().parent / "pressing.py"
 
@@ -171,6 +172,14 @@ def test_30_a_killed_process_loses_no_request(desk):
     desk.service.only().timeline = ["completed"]
     assert np.array_equal(desk.run(), desk.expected())
     assert (desk.posts, desk.states()) == (1, ["done"])
+
+
+def test_30_a_result_that_was_fetched_before_the_end_is_used_as_it_is(desk):
+    desk.run()
+    Journal(desk.folder / "journal.db").update(desk.records()[0].id, state="submitted", output=None)
+    calls = len(desk.service.calls)
+    assert np.array_equal(desk.run(), desk.expected())
+    assert (desk.posts, desk.states(), len(desk.service.calls)) == (1, ["done"], calls)
 
 
 def test_30_a_process_killed_while_submitting_leaves_an_unknown_outcome(desk, servers):

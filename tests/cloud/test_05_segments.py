@@ -55,6 +55,8 @@ def test_43_requests_of_an_earlier_run_are_picked_up_even_behind_a_failure(desk,
     second, third = desk.records()[1:3]
     journal.update(second.id, state="unknown")
     journal.update(third.id, state="submitted")
+    for one in (second, third):
+        (desk.job.folder / one.output).unlink()
     desk.fails(errors.OutcomeUnknown, "Segment 2 of 4", "3 of 4 segments are kept")
     assert (desk.posts, desk.states()) == (4, ["done", "unknown", "done", "done"])
 

@@ -30,7 +30,7 @@ from .storage import Storage
 Way = Literal["address", "data", "storage"]
 Phase = Literal["waiting", "submitted", "queued", "running", "fetching", "done", "failed", "stopping"]
 WAYS: tuple[Way, ...] = ("address", "data", "storage")
-POST_GRACE_S = 15.0  # after a stop, to learn the id of a request that is just being sent
+POST_GRACE_S = 14.0  # of the 15 s a stop may take in all, to learn the id of a request that is just being sent
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,14 @@ JOBS = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
 SETTINGS = "() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')"
 REFRESH = "() => app.extensionManager.command.execute('Comfy.RefreshNodeDefinitions')"  # of new files, too
 SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
+# names of what a user can act on in this pack's boxes, in their order; of these, what has the focus now
+CONTROLS = """box => {
+    const roots = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)
+    const all = roots.flatMap(one => [...one.querySelectorAll(`${box} :is(button, input, select, [tabindex="0"])`)])
+    window.controls = all.filter(one => one.checkVisibility() && !one.disabled)
+    return controls.map(one => one.ariaLabel ?? one.labels?.[0]?.textContent ?? one.textContent)
+}"""
+FOCUSED = "() => controls.indexOf(document.activeElement?.shadowRoot?.activeElement)"
 # what one test leaves on the page for the next: other workflows, an open subgraph, nodes, notes, a panel at the side
 TIDY = """async () => {
     const { workflow } = app.extensionManager
@@ -102,6 +110,19 @@ def heard(page, event: str) -> Iterator[list]:
     page.on(event, note)
     yield found
     page.remove_listener(event, note)
+
+
+def expect_reached_by_tab(page, box: str) -> list[str]:
+    """Every control in boxes of a class has a name and is reached from the first one by Tab alone; their names."""
+    names = page.evaluate(CONTROLS, box)
+    assert names and all(name.strip() for name in names)
+    page.evaluate("() => controls[0].focus()")
+    reached = {page.evaluate(FOCUSED)}
+    for _ in range(2 * len(names)):  # other controls of the page may stand between
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(FOCUSED))
+    assert [name for number, name in enumerate(names) if number not in reached] == []
+    return names
 
 
 def wait_for(look):

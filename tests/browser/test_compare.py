@@ -9,11 +9,21 @@ from PIL import Image
 from playwright.sync_api import expect
 from seedvr2_anywhere.tools.frontend import RENDERERS
 
-from .graphs import LOAD, TIME_MS, UPSCALE, load, main_job, press_run, tidied
+from .graphs import LOAD, TIME_MS, UPSCALE, expect_reached_by_tab, load, main_job, press_run, tidied, wait_for
 
 COMPARE = "36"
 TIMES = "videos => videos.map(one => one.currentTime)"
 FRAME = 1 / 24
+# both move, and are never more than a few frames apart
+FILMS_PLAY_TOGETHER = """async () => {
+    const roots = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)
+    const films = [...roots.find(one => one.querySelector('.compare')).querySelectorAll('video')]
+    const times = () => films.map(one => one.currentTime)
+    const first = times()
+    await new Promise(done => setTimeout(done, 150))
+    const second = times()
+    return second.every((time, side) => time > first[side]) && Math.abs(second[0] - second[1]) < 4 / 24
+}"""
 FILMS_LOADED = """() => {
     const roots = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)
     const films = [...roots.find(one => one.querySelector('.compare')).querySelectorAll('video')]
@@ -38,11 +48,6 @@ def films(pages, request):
         editor.page.wait_for_function(FILMS_LOADED, timeout=TIME_MS)
         editor.show_all()
         yield editor.page
-
-
-def times(page) -> list[float]:
-    """Where (after, before) stand, in seconds."""
-    return page.locator(".compare video").evaluate_all(TIMES)
 
 
 def test_the_still_picture_has_both_sides(films):
@@ -78,7 +83,7 @@ def test_the_line_follows_mouse_and_keys_and_both_sides_zoom_together(films):
     films.locator(".stage").focus()
     films.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
     films.mouse.wheel(0, -200)
-    films.wait_for_timeout(300)
+    wait_for(lambda: films.locator(".side > *").evaluate_all(scale)[0] > 1.5)
     after, before = films.locator(".side > *").evaluate_all(scale)
     assert after == before > 1.5
     assert films.evaluate("() => app.canvas.ds.scale") == graph  # the graph did not zoom
@@ -86,24 +91,33 @@ def test_the_line_follows_mouse_and_keys_and_both_sides_zoom_together(films):
     assert films.locator(".side > *").evaluate_all(scale) == [1, 1]
 
 
+def test_everything_on_a_comparison_is_reached_and_named_for_the_keyboard(films):
+    assert len(expect_reached_by_tab(films, ".compare")) == 11
+
+
 def test_films_play_together_step_by_frames_and_go_with_the_node(films):
     box = films.locator(".compare")
-    films.wait_for_timeout(500)
-    first = times(films)[0]
-    films.wait_for_function(
-        "first => { const root = [...document.querySelectorAll('.seedvr2')].map(one => one.shadowRoot)"
-        ".find(one => one.querySelector('.compare')); return root.querySelector('video').currentTime !== first }",
-        arg=first,
-    )
+    films.wait_for_function(FILMS_PLAY_TOGETHER, timeout=TIME_MS)
     box.get_by_role("button", name="Play or pause").click()
     box.get_by_label("Position").fill("5")
-    films.wait_for_timeout(300)
+    expect_frame(films, 5)
     for label, index in (("One frame on", 6), ("One frame on", 7), ("One frame back", 6)):
         box.get_by_role("button", name=label).click()
-        expect(box.locator(".row").first).to_contain_text(f"{index + 1} / 24")
-        assert times(films) == pytest.approx([(index + 0.5) * FRAME] * 2, abs=1e-3)
+        expect_frame(films, index)
+    films.locator(".stage").focus()
+    for key, index in ((".", 7), (".", 8), (",", 7)):
+        films.keyboard.press(key)
+        expect_frame(films, index)
+    films.keyboard.press("Space")
+    films.wait_for_function(FILMS_PLAY_TOGETHER, timeout=TIME_MS)
     films.evaluate("id => app.rootGraph.remove(app.rootGraph.getNodeById(id))", int(COMPARE))
     expect(box).to_have_count(0)
+
+
+def expect_frame(page, index: int) -> None:
+    """Both sides stand still in the middle of this frame, and its number is told."""
+    expect(page.locator(".compare .row").first).to_contain_text(f"{index + 1} / 24")
+    assert page.locator(".compare video").evaluate_all(TIMES) == pytest.approx([(index + 0.5) * FRAME] * 2, abs=1e-3)
 
 
 def test_images_are_compared_too_and_a_lost_file_is_named(editor, server):

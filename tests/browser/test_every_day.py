@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from .graphs import EMBEDDED, JOBS, TIME_MS, UPSCALE, expect_state, load, main_job, press_run
+from .graphs import EMBEDDED, JOBS, TIME_MS, UPSCALE, expect_reached_by_tab, expect_state, load, main_job, press_run
 
 SLOW = {"new_resolution": 720}
+TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', {workflow: app.rootGraph.id, ...status})"
+FAILED = {"prompt": "1", "backend": "RunComfy", "state": "failed", "plan": "", "stage": "", "frames": 0,
+          "expected": None, "elapsed_seconds": 0, "cost_usd": None, "segments": []}  # fmt: skip
 # as saved by a version that had fewer widgets
 OLD = {
     "id": "5b1f4cd5-5f63-4b3c-8a55-3f6f3f1f8f11", "revision": 0,
@@ -88,22 +91,15 @@ def test_a_second_tab_sees_the_same_run_and_the_same_jobs(tabs):
     expect_state(tabs, "stopped")
 
 
-def test_everything_on_the_panel_is_reached_and_named_for_the_keyboard(canvas, server):
-    load(canvas, main_job(seed=95))
-    canvas.run()
-    page = canvas.page
+def test_everything_on_node_and_panel_is_reached_and_named_for_the_keyboard(editor, server):
+    load(editor, main_job(seed=95 + len(editor.renderer)))
+    page = editor.page
+    press_run(editor)
+    expect(page.locator(".run .state.done")).to_be_visible(timeout=TIME_MS)
     page.evaluate(JOBS)
-    expect(page.locator(".jobs li").first).to_be_visible()
-    page.get_by_role("button", name="Refresh").focus()
-    named = []
-    for _ in range(4):
-        page.keyboard.press("Tab")
-        named.append(
-            page.evaluate(
-                "() => { const one = document.activeElement.shadowRoot?.activeElement;"
-                " return one?.getAttribute('aria-label') ?? one?.textContent }"
-            )
-        )
-    assert "Open result: clip.mp4" in named
-    assert "Delete: clip.mp4" in named
-    assert page.locator(".jobs button").evaluate_all("all => all.filter(one => !one.textContent.trim()).length") == 0
+    expect(page.locator(".jobs li").first).to_contain_text("Done")
+    names = expect_reached_by_tab(page, ".jobs")
+    assert {"Open result: clip.mp4", "Delete: clip.mp4"} <= set(names)
+    page.evaluate(TELL, {"node": UPSCALE, "text": "No RunComfy token. Set it."} | FAILED)
+    assert expect_reached_by_tab(page, ".run") == ["Open settings"]
+    expect(page.get_by_role("group", name="Live run")).to_be_visible()

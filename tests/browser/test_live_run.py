@@ -23,6 +23,9 @@ HOSTED = {
         {"index": 1, "first": 144, "last": 299, "state": "queued", "text": "3 before it", "request": "abd"},
     ],
 }  # fmt: skip
+# of the classic canvas and of Nodes 2.0
+PREVIEW_SHOWN = """id => app.rootGraph.getNodeById(id).imgs?.some(one => one.naturalWidth)
+    || [...document.querySelectorAll(`[data-node-id="${id}"] img`)].some(one => one.naturalWidth > 32)"""
 SLOW = {"new_resolution": 720}
 
 
@@ -48,6 +51,7 @@ def test_a_run_shows_its_plan_and_its_end_and_saves_nothing_of_it(editor):
     expect(panel).to_contain_text("Done")
     expect(panel).to_contain_text("24 of 24 frames")
     expect(panel).to_contain_text("48 × 32 → 72 × 48")
+    editor.page.wait_for_function(PREVIEW_SHOWN, arg=UPSCALE)
     box = panel.bounding_box()
     assert box and box["height"] > 40 and box["width"] > 100
     assert [one["widgets_values"] for one in editor.workflow()["nodes"]] == [

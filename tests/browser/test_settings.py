@@ -7,11 +7,24 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .graphs import SECTION, SETTINGS, heard
+from .graphs import SECTION, SETTINGS, expect_reached_by_tab, heard, wait_for
 
 SECRET = "rc_test_0123456789abcdef_never_shown"
 LABEL = "RunComfy token"
 IS_IDLE = "async () => !(await (await fetch('/queue')).json()).queue_running.length"
+# label, name, a value, and one that is refused
+NUMBERS = (
+    ("Requests in flight", "in_flight", "3", "99"),
+    ("Most dollars per run", "run_limit_usd", "2.5", "-1"),
+    ("Most dollars in 24 hours", "day_limit_usd", "7", "-1"),
+    ("Most requests per run", "max_requests", "12", "0"),
+    ("Keep finished results", "jobs_limit_gb", "40", "-5"),
+)
+PLACE = "https://storage.example/{name}"
+STORAGES = {
+    "s3": {"Bucket": "clips"},
+    "presigned": {"Address for PUT": f"{PLACE}?s={SECRET}", "Address for GET": PLACE},
+}
 # everything a page keeps: what it shows, properties of fields included, and its storages
 KEPT = """async () => {
     const inside = root => root.innerHTML + [...root.querySelectorAll('*')].map(one =>
@@ -70,23 +83,49 @@ def test_numbers_switches_and_storage_are_kept_and_mistakes_taken_back(page, ser
     def kept(name):
         return server.get("/seedvr2/settings")["settings"][name]
 
-    pay = page.get_by_label("Backend auto may upload and pay").locator("visible=true").last
-    expect(pay).not_to_be_checked()
-    pay.check()
-    expect(page.locator(".setting", has=pay)).to_contain_text("Saved.")
+    def field(name):
+        return page.locator(".setting").get_by_label(name)
+
+    def said(name):
+        return page.locator(".setting", has=page.get_by_label(name)).locator(".message")
+
+    switch = "Backend auto may upload and pay"
+    expect(field(switch)).not_to_be_checked()
+    field(switch).check()
+    expect(said(switch)).to_have_text("Saved.")
     assert kept("auto_may_pay") is True
-    pay.uncheck()
-    flight = page.locator(".setting input[aria-label^='Requests in flight']")
-    for value, shown in (("3", "3"), ("99", "3")):
-        flight.fill(value)
-        flight.press("Tab")
-        expect(flight).to_have_value(shown)
-    assert kept("in_flight") == 3
-    page.locator("select[aria-label='Upload storage']").select_option("s3")
-    page.get_by_label("Bucket").fill("clips")
-    page.locator(".fields").get_by_role("button", name="Save").click()
-    expect(page.locator(".setting", has=page.locator("select"))).to_contain_text("Saved.")
-    assert (kept("storage"), kept("s3_bucket")) == ("s3", "clips")
+    field(switch).uncheck()
+    wait_for(lambda: kept("auto_may_pay") is False)
+    for label, name, value, wrong in NUMBERS:
+        for typed, shown in ((value, value), (wrong, value)):
+            field(label).fill(typed)
+            field(label).press("Tab")
+            expect(said(label)).to_have_class("message" if typed == shown else "message failed")
+            expect(said(label)).not_to_have_text("…")
+            expect(field(label)).to_have_value(shown)
+        assert kept(name) == float(value)
+    field("Most dollars in 24 hours").fill("")
+    field("Most dollars in 24 hours").press("Tab")
+    wait_for(lambda: kept("day_limit_usd") is None)
+    storage = field("Upload storage")
+    for choice, fields in STORAGES.items():
+        storage.select_option(choice)
+        for label, value in fields.items():
+            page.get_by_label(label).fill(value)
+        page.locator(".fields").get_by_role("button", name="Save").click()
+        wait_for(lambda choice=choice: kept("storage") == choice)
+    assert kept("s3_bucket") == "clips"
+    assert SECRET not in json.dumps(server.get("/seedvr2/settings"))
+    storage.select_option("none")
+    wait_for(lambda: kept("storage") == "none")
+    expect(page.locator(".setting").last).to_contain_text("seedvr2_jobs: ")
+    expect(page.locator(".setting").last).to_contain_text(" jobs")
+
+
+def test_everything_in_the_settings_is_reached_and_named_for_the_keyboard(page):
+    assert {"RunComfy token", "Upload storage", "Most dollars in 24 hours (all runs)"} <= set(
+        expect_reached_by_tab(page, ".setting")
+    )
 
 
 def test_nothing_is_asked_of_the_server_before_it_is_needed(canvas, server):

@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,6 +82,11 @@ class Facts:
     parts: list[dict[str, Any]] = field(default_factory=list)  # what a service finished: start, stop, frames, file, …
     poster: str = ""  # file in the job's folder
     prompt: Any = None  # whatever the caller needs to go on with it later
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Facts:
+        """As a manifest has them; what another version of this pack noted besides is left out."""
+        return cls(**{one.name: stored[one.name] for one in fields(cls) if one.name in stored})
 
 
 class Job:
@@ -182,7 +187,7 @@ class Job:
             self.stretches = [Stretch(**stretch) for stretch in stored["stretches"]]
             self.windowings = {int(shot): Windowing(**each) for shot, each in stored["windowings"].items()}
             self.result = stored["result"]
-            self.facts = Facts(**stored["facts"])
+            self.facts = Facts.of(stored["facts"])
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError, AttributeError):  # damaged: set aside, its segments are made again

@@ -82,7 +82,7 @@ def read_job(folder: Path) -> JobEntry | None:
     """The job in a folder, or None."""
     try:
         stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        facts, frames = Facts(**stored["facts"]), int(stored["frames_done"])
+        facts, frames = Facts.of(stored["facts"]), int(stored["frames_done"])
         result = folder / stored["result"] if stored["result"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

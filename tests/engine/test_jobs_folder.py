@@ -124,3 +124,15 @@ def test_nothing_finished_is_said(tmp_path):
         (entry,) = list_jobs(tmp_path)
         with pytest.raises(JobError, match="Nothing of new_"):
             save_finished(entry, tmp_path / "out.mp4")
+
+
+def test_a_job_of_another_version_is_listed_and_gone_on_with(tmp_path):
+    job_in(tmp_path, "old", 5).close()
+    (manifest,) = tmp_path.glob("old_*/job.json")
+    stored = json.loads(manifest.read_text())
+    stored["facts"]["cost_usd"] = 0.25  # what one noted that another knows nothing of
+    del stored["facts"]["costs"], stored["facts"]["parts"]
+    manifest.write_text(json.dumps(stored))
+    assert names(tmp_path) == {"old"}
+    with Job(tmp_path, "old", Recipe("old", {})) as job:
+        assert (job.frames_done, job.facts.expected) == (5, 48)

@@ -117,7 +117,9 @@ def join(source: Path, files: dict, target: Path, short_side: int) -> None:
     assert lies
     inset = Inset((lies.full_height, lies.full_width), lies.top, lies.left, (lies.height, lies.width))
     with media.read(source) as reader:
-        pairs = clip.alongside(stitched(tuple(files), lambda segment: clip.read_result(files[segment])), reader)
+        pairs = clip.alongside(
+            stitched(tuple(files), lambda segment: clip.read_result(files[segment], segment)), reader
+        )
         write_result(target, pairs, reader, Finish(inset, (short_side, short_side * 16 // 9), Wish()), Host())
 
 

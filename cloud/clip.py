@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import media
-from .errors import Lost, OutsideLimits
+from .errors import Lost, OutsideLimits, Undecodable
 from .geometry import place
 from .plan import MOST_OVERLAP, Segment
 from .schema import MOST_DATA_BYTES
@@ -83,11 +84,25 @@ def cut_segment(cutter: Cutter, segment: Segment, rate: int, most_bytes: int = M
         return path.read_bytes()
 
 
-def read_result(path: Path) -> Frames:
-    """The frames of a result in batches [T, H, W, 3]."""
-    with media.read(path) as batches:
+def result_size(path: Path, segment: Segment) -> tuple[int, int]:
+    """(width, height) of the frames of a segment's result. Raises Undecodable."""
+    with _decoding(segment):
+        return media.probe(path).square_size
+
+
+def read_result(path: Path, segment: Segment) -> Frames:
+    """The frames of a segment's result in batches [T, H, W, 3]. Raises Undecodable."""
+    with _decoding(segment), media.read(path) as batches:
         for batch in batches:
             yield batch[0]
+
+
+@contextmanager
+def _decoding(segment: Segment) -> Iterator[None]:
+    try:
+        yield
+    except media.MediaError as error:
+        raise Undecodable(f"The result of segment {segment.index + 1}: {error}", segment.index) from None
 
 
 def result_complaint(path: Path, segment: Segment, source: tuple[int, int], short_side: int) -> str | None:

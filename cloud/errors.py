@@ -11,6 +11,7 @@
     ├── Failed              RunComfy reports that the request failed
     ├── CancelledRemotely   cancelled, here or on RunComfy's page
     ├── Lost                accepted, but its result is gone or unusable
+    │   └── Undecodable     here, and taken for good until its frames were needed
     ├── OtherAccount        the request belongs to another account
     ├── StillRunning        trouble or time is up, the request is safe: the next run picks it up
     ├── Busy, Trouble       a passing failure of one call; the callers in this room wait and ask again
@@ -65,6 +66,14 @@ class CancelledRemotely(CloudError):
 
 class Lost(CloudError):
     """The request was accepted, and its result cannot be had any more."""
+
+
+class Undecodable(Lost):
+    """A result that looked good cannot be decoded to its end; `segment` is the index of the segment it is of."""
+
+    def __init__(self, message: str, segment: int):
+        super().__init__(message)
+        self.segment = segment
 
 
 class Gone(CloudError):

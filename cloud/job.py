@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -111,9 +112,10 @@ class Run:
     values: Mapping[str, float]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     stop: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)  # every segment has ended, well or not
     posting: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    updates: queue.SimpleQueue[Update] = field(default_factory=queue.SimpleQueue)
+    calls: queue.SimpleQueue[Callable[[], None]] = field(default_factory=queue.SimpleQueue)  # for the calling thread
     files: dict[int, Path] = field(default_factory=dict)
     failures: dict[int, Exception] = field(default_factory=dict)
     followed: dict[int, str] = field(default_factory=dict)  # request ids by segment
@@ -139,7 +141,13 @@ class Run:
         request = self.followed.get(segment.index, "")
         done = len(self.files)
         file = self.files.get(segment.index)
-        self.updates.put(Update(segment.index, len(self.segments), text, done, phase, request, self.cost_usd, file))
+        update = Update(segment.index, len(self.segments), text, done, phase, request, self.cost_usd, file)
+        self.calls.put(partial(self.doors.report, update))
+
+    @property
+    def is_over_early(self) -> bool:
+        """True when nobody works on segments any more and some have no file."""
+        return self.over.is_set() and len(self.files) < len(self.segments)
 
     def key(self, segment: Segment) -> str:
         """Name of the work of a segment: service, model, source frames, settings; nothing an encoder could change."""

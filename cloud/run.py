@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from .. import net
+from .beside import Arriving
 from .client import Client
-from .errors import CloudError, Incomplete, Interrupted, OutsideLimits
+from .errors import CloudError, Incomplete, Interrupted, OutsideLimits, Undecodable
 from .job import Doors, Finished, Job, Run, Update
 from .journal import Journal
 from .money import estimate_text
 from .plan import Segment, plan_segments
 from .schema import complete, translate
-from .segment_work import work_through
+from .segment_work import give_back, work_through
 
 ASK_EVERY_S = 0.1  # how often the user's stop is looked for
 MOST_NAMED = 4  # finished parts named in a message
 CANCEL_GRACE_S = 6.0  # for the cancel calls after it
 
 
-def run_hosted(job: Job, doors: Doors, run_id: str = "") -> Finished:
+def run_hosted(job: Job, doors: Doors, run_id: str = "", beside: Callable[[Arriving], None] | None = None) -> Finished:
     """Do the whole job; returns when every segment has a verified file in `job.folder`.
 
-    The journal puts the requests made here under `run_id`, or an id of its own making.
+    The journal puts the requests made here under `run_id`, or an id of its own making. `beside` runs on a thread of
+    its own and uses the results as they come; its failure is the run's, but what is under way is still fetched.
 
     Raises OutsideLimits before anything is sent, Incomplete when some segment failed (the others are kept),
     Interrupted on stop, with a truthful word on every request.
@@ -45,10 +49,12 @@ def run_hosted(job: Job, doors: Doors, run_id: str = "") -> Finished:
     run = Run(job, doors, doors.client, segments, values)
     run.id = run_id or run.id
     run.client = _bound(doors.client, run)
-    worker = threading.Thread(target=_guarded, args=(work_through, run), name="runcomfy", daemon=True)
-    worker.start()
+    works = [work_through, *([partial(_use, beside)] if beside else [])]
+    threads = [threading.Thread(target=_guarded, args=(work, run), name="runcomfy", daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
     try:
-        _watch(run, worker)
+        _watch(run, threads)
     except BaseException:
         run.stop.set()  # whoever asked for the run does not watch it any more: it must not go on paying
         raise
@@ -86,28 +92,38 @@ def _guarded(work: Callable[[Run], None], run: Run) -> None:
             run.failures.setdefault(len(run.segments), error)
 
 
-def _watch(run: Run, worker: threading.Thread) -> None:
+def _use(beside: Callable[[Arriving], None], run: Run) -> None:
+    try:
+        beside(Arriving(run))
+    except Interrupted:
+        pass  # because the run was, or a segment failed: they have their own words for it
+    except Undecodable as error:
+        give_back(run, run.segments[error.segment], error)
+
+
+def _watch(run: Run, threads: Sequence[threading.Thread]) -> None:
     """Report until the work ends; on a stop give it its bounded time to say goodbye."""
-    while worker.is_alive():
-        worker.join(ASK_EVERY_S)
+    while working := [thread for thread in threads if thread.is_alive()]:
+        working[0].join(ASK_EVERY_S)
         _drain(run)
         if not run.stop.is_set() and run.doors.is_interrupted():
             run.stop.set()
             run.doors.report(Update(0, len(run.segments), "Stopping", len(run.files), "stopping"))
             grace = CANCEL_GRACE_S + (run.doors.post_grace_s - CANCEL_GRACE_S if run.posting.is_set() else 0.0)
-            worker.join(grace)
-            _drain(run)
-            return
+            end = time.monotonic() + grace
+            for thread in working:
+                thread.join(max(0.0, end - time.monotonic()))
+            break
     _drain(run)
 
 
 def _drain(run: Run) -> None:
     while True:
         try:
-            update = run.updates.get_nowait()
+            call = run.calls.get_nowait()
         except queue.Empty:
             return
-        run.doors.report(update)
+        call()
 
 
 def _concluded(run: Run, notes: tuple[str, ...]) -> Finished:
@@ -119,7 +135,7 @@ def _concluded(run: Run, notes: tuple[str, ...]) -> Finished:
         raise unforeseen
     if run.stop.is_set():
         raise Interrupted(_farewell(run, files))
-    if len(files) < len(run.segments):
+    if failures or len(files) < len(run.segments):
         raise Incomplete(_unfinished(run, files, failures), _causes(failures))
     parts = tuple((segment, files[segment.index]) for segment in run.segments)
     return Finished(parts, (*notes, *run.notes), posts, run.cost_usd)

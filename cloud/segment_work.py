@@ -5,6 +5,7 @@ Submissions happen one after the other, in order; following and fetching happens
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from .errors import (
     Lost,
     NotSubmitted,
     OutcomeUnknown,
+    StillRunning,
+    Undecodable,
 )
 from .fetch import Errand, fetch_result
 from .follow import Look, follow
@@ -31,11 +34,19 @@ from .money import Spending, expected_usd, refuse_beyond
 from .plan import Segment
 from .schema import MOST_DATA_BYTES, MOST_VIDEO_BYTES, complete
 
+UNDECODABLE = "its file could not be decoded"  # as the journal says it
 OTHERS_POLL_S = 0.5  # between looks at a request that another run is just sending
 
 
 def work_through(run: Run) -> None:
     """Bring every segment to a file or a failure; after the first failure nothing more is paid for."""
+    try:
+        _work_through(run)
+    finally:
+        run.over.set()
+
+
+def _work_through(run: Run) -> None:
     slots = threading.Semaphore(run.job.in_flight)
     followers: list[threading.Thread] = []
     for segment in run.segments:
@@ -360,6 +371,26 @@ def _fail(run: Run, segment: Segment, error: Exception) -> None:
     with run.lock:
         run.failures[segment.index] = error
     run.tell(segment, f"failed: {error}", "failed")
+
+
+def give_back(run: Run, segment: Segment, error: Undecodable) -> None:
+    """Throw a result away that looked good and cannot be decoded, and fail its segment.
+
+    The next run fetches it again, which costs nothing. When that did not help, only the user may pay anew.
+    """
+    with run.lock:
+        path = run.files.pop(segment.index)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    found = run.doors.journal.find(run.key(segment))
+    if found is None:
+        return _fail(run, segment, error)
+    if found.message == UNDECODABLE:
+        ended = _put_down(run, found, state=LOST)
+        return _fail(run, segment, Lost(f"{error} It was fetched twice. {_consent_text(ended)}"))
+    _put_down(run, found, state=SUBMITTED, message=UNDECODABLE)
+    again = f"{error} It is paid and was thrown away here; run again to fetch it once more, nothing is paid twice."
+    return _fail(run, segment, StillRunning(again))
 
 
 def _file_of(run: Run, record: Record) -> Path:

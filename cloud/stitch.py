@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .errors import Lost
+from .errors import Undecodable
 from .plan import Segment
 
 Batches = Iterator[np.ndarray]  # of [T, H, W, C]
@@ -16,7 +16,7 @@ def stitched(segments: Sequence[Segment], open_frames: Callable[[Segment], Batch
     """Yield all frames of the clip in batches [T, H, W, C], each once, in the type they come in.
 
     Over the shared frames the weight goes linearly from one segment to the next: of all ramps it has the smallest
-    largest step, so a constant difference between two results shows least. Raises Lost when a result is too short.
+    largest step, so a constant difference between two results shows least. Raises Undecodable when one is too short.
     """
     held: list[np.ndarray] = []  # the last frames of the segment before, waiting for their partners
     for place, segment in enumerate(segments):
@@ -41,7 +41,8 @@ def _exactly(segment: Segment, frames: Iterator[np.ndarray]) -> Iterator[np.ndar
     for count in range(segment.frames):
         frame = next(frames, None)
         if frame is None:
-            raise Lost(f"The result of segment {segment.index + 1} ends after {count} of {segment.frames} frames.")
+            ends = f"The result of segment {segment.index + 1} ends after {count} of {segment.frames} frames."
+            raise Undecodable(ends, segment.index)
         yield frame
 
 

@@ -26,6 +26,7 @@ from ..engine.images import sdr_batches
 from ..engine.machine import Machine, card_of, limited
 from ..engine.plan import Room
 from ..engine.quantize import to_codes, to_float
+from ..engine.resize import resize
 from ..models.layers import Operations
 from .live_status import Broadcast, LiveStatus
 from .run_board import RunBoard
@@ -339,9 +340,13 @@ def _origin() -> dict:
 
 
 def _picture(frame: torch.Tensor):
+    """A frame [H,W,3] as it is shown; made small here, or ComfyUI would do that on its event loop."""
     from PIL import Image
 
-    return Image.fromarray(to_codes(frame[None].clamp(0, 1))[0].numpy())
+    height, width = frame.shape[:2]
+    scale = min(1.0, LARGEST_PREVIEW / max(height, width))
+    shown = resize(frame[None], max(1, round(height * scale)), max(1, round(width * scale)))
+    return Image.fromarray(to_codes(shown)[0].cpu().numpy())
 
 
 def _is_loopback(address: str) -> bool:

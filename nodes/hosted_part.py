@@ -52,7 +52,7 @@ def save_leading(entry: JobEntry, target: Path) -> Made:
     if task is None:
         raise JobError(f"The beginning of {entry.name} is not finished yet. {_as_they_came(entry)}".strip())
     try:
-        return joined_results(task, parts, target, Host())
+        return joined_results(task, [segment for segment, _ in parts], dict(parts).__getitem__, target, Host())
     except (CloudError, EngineError) as error:
         raise JobError(f"{error} {_as_they_came(entry)}") from error
 

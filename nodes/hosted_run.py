@@ -34,9 +34,10 @@ from ..engine.survey import Survey, load_survey, save_survey, survey_of
 from ..engine.wish import Wish
 from ..engine.work import RESULT
 from . import comfy_host
+from .hosted_join import Joiner
 from .hosted_part import keep_part
 from .hosted_status import SegmentTable
-from .hosted_task import HOSTED_MODEL, Task, joined_results, task_of
+from .hosted_task import HOSTED_MODEL, Task, task_of
 from .live_status import LiveStatus
 from .local_run import HDR_NOTE, RESULTS, REUSED
 from .room import keep_to_limit
@@ -49,7 +50,7 @@ NO_RATE = (
     "rate), or set backend to local. Nothing was sent."
 )
 SURVEY = "survey.json"
-LOOKING, JOINING = "Looking at the clip", "Joining the results"  # stages, as the page shows them
+LOOKING = "Looking at the clip"  # stage, as the page shows it
 
 
 class HostedRun:
@@ -104,7 +105,7 @@ class HostedRun:
         except Interrupted as stop:
             self.told.update(state="stopped", text=str(stop))
             comfy_host.stop_if_interrupted()
-            raise
+            raise comfy_host.Interrupted from None
         except comfy_host.Interrupted:
             stopped = "Stopped. Everything that was paid is kept; Run continues."
             self.told.update(state="stopped", text=stopped)
@@ -140,16 +141,15 @@ class HostedRun:
         survey = self._survey(task)
         job.require_space(disk_bytes(task.target, survey.frames))
         order = self._order(task, survey)
-        finished = self._on_runcomfy(task, order, client, job)
-        self.told.update(stage=JOINING, segments=self.told.status.segments)
         host = comfy_host.engine_host(self.node, lambda frames: None, self.told)
-        made = joined_results(task, finished.parts, job.folder / RESULT, host)
+        joiner = Joiner(task, job.folder / RESULT, host, self.told)
+        finished = self._on_runcomfy(order, client, job, joiner)
         job.forget(0)
         job.record(Stretch(0, 0, survey.frames, ends_shot=True))
         job.finish(RESULT)
         joined(file for _, file in finished.parts)
         notes = [f"{note}." for note in finished.notes]
-        return [*notes, *made.notes, *_bill(finished, survey.frames)], job.folder / RESULT
+        return [*notes, *joiner.notes, *_bill(finished, survey.frames)], job.folder / RESULT
 
     def _order(self, task: Task, survey: Survey) -> Order:
         backend, key = self.backend, task.source.key
@@ -185,7 +185,9 @@ class HostedRun:
         with task.open() as reader:
             return survey_of(sdr_batches(reader), seen)
 
-    def _on_runcomfy(self, task: Task, order: Order, client: Client, job: Job) -> Finished:
+    def _on_runcomfy(self, order: Order, client: Client, job: Job, joiner: Joiner) -> Finished:
+        """Requests and, beside them, joining; returns when the joined file stands."""
+        task = joiner.task
         cutter, rate, short_side = clips.Cutter(task.pixels), task.hosted("frame_rate"), task.hosted("new_resolution")
         segments = plan_segments(order.frames, order.overlap, order.shots)
         table = SegmentTable(segments, self.told, lambda segment, file: keep_part(job, segment, file))
@@ -197,11 +199,11 @@ class HostedRun:
             cut=lambda segment: clips.cut_segment(cutter, segment, rate),
             verify=lambda path, segment: clips.result_complaint(path, segment, task.size, short_side),
             storage=storage_for(asdict(self.settings), client.session.rules.loopback),
-            is_interrupted=comfy_host.is_interrupted,
+            is_interrupted=joiner.is_interrupted,
             report=table.take,
         )
         try:
-            return run_hosted(order, doors, next(reversed(job.facts.costs)))
+            return run_hosted(order, doors, next(reversed(job.facts.costs)), joiner.join)
         finally:
             journal.close()
 

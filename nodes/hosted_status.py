@@ -10,6 +10,8 @@ from ..cloud.job import Update
 from ..cloud.plan import Segment
 from .live_status import Broadcast, SegmentStatus
 
+AT_SERVICE, JOINING = "On RunComfy", "Joining the results"  # stages, as the page shows them
+
 
 class SegmentTable:
     """Keeps the table while a run reports about its segments; `keep` gets each that is finished and its result."""
@@ -18,7 +20,7 @@ class SegmentTable:
         self._segments, self._keep = segments, keep
         self._rows = [SegmentStatus(one.index, one.start, one.stop - 1, "waiting") for one in segments]
         self._told = told
-        told.update(segments=tuple(self._rows), stage="On RunComfy", frames=0, expected=segments[-1].stop)
+        told.update(segments=tuple(self._rows), stage=AT_SERVICE, frames=0, expected=segments[-1].stop)
 
     def take(self, update: Update) -> None:
         """One report of the run. A stop is told as a stage: that goes out at once, not with the next message."""
@@ -32,6 +34,10 @@ class SegmentTable:
         if update.file is not None:
             self._keep(self._segments[update.segment], update.file)
         done = [one for one in self._segments if self._rows[one.index].state == "done"]
+        stage = self._told.status.stage
         self._told.update(
-            segments=tuple(self._rows), frames=sum(one.frames - one.fade for one in done), cost_usd=update.cost_usd
+            segments=tuple(self._rows),
+            frames=sum(one.frames - one.fade for one in done),
+            cost_usd=update.cost_usd,
+            stage=JOINING if len(done) == len(self._rows) and stage == AT_SERVICE else stage,
         )

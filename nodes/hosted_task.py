@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -122,17 +122,22 @@ def task_of(clip: Clip, info: media.MediaInfo, wish: Wish) -> Task:
     return Task(clip, info, wish, (width, height), target, reader.rate, reader.expected, plan)
 
 
-def joined_results(task: Task, parts: Sequence[tuple[Segment, Path]], path: Path, host: Host) -> Made:
-    """Verified results of neighbouring segments as one file with the clip's exact size, colour, timing and sound."""
-    files = dict(parts)
+def joined_results(
+    task: Task, segments: Sequence[Segment], file_of: Callable[[Segment], Path], path: Path, host: Host
+) -> Made:
+    """Verified results of neighbouring segments as one file with the clip's exact size, colour, timing and sound.
+
+    `file_of` is asked in order, when a segment's turn has come, and may wait. Raises Undecodable, MediaError,
+    EngineError, and what `file_of` and `host.check` raise.
+    """
 
     def results(segment: Segment) -> Iterator[np.ndarray]:
-        return clips.read_result(files[segment])
+        return clips.read_result(file_of(segment), segment)
 
-    info = media.probe(parts[0][1])
+    size = clips.result_size(file_of(segments[0]), segments[0])
     with task.open() as reader:
-        pairs = clips.alongside(stitched(tuple(files), results), sdr_batches(reader))
-        return write_result(path, pairs, reader, Finish(_inset(task, info.square_size), task.target, task.wish), host)
+        pairs = clips.alongside(stitched(segments, results), sdr_batches(reader))
+        return write_result(path, pairs, reader, Finish(_inset(task, size), task.target, task.wish), host)
 
 
 def _inset(task: Task, result: tuple[int, int]) -> Inset:

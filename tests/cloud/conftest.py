@@ -77,6 +77,7 @@ class Desk:
         self.stop_when = lambda: False
         self.post_grace_s = 3.0
         self.storage = None
+        self.beside = None
         self.connect = socket.create_connection
         self.free_space = lambda folder: 1 << 50
         self.now = time.time
@@ -99,7 +100,7 @@ class Desk:
         """Press Run; returns the stitched frames, or raises what the run raises."""
         journal = Journal(self.folder / "journal.db")
         try:
-            self.finished = run_hosted(dataclasses.replace(self.job, **changes), self.doors(journal))
+            self.finished = run_hosted(dataclasses.replace(self.job, **changes), self.doors(journal), "", self.beside)
         finally:
             journal.close()
         return self.stitch()

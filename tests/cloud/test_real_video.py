@@ -78,7 +78,7 @@ def real_run(desk, path, overlap: int, **changes):
     count = media.count_frames(path)
     desk.run(frames=count, rate=float(info.rate), overlap=overlap, in_flight=3, **changes)
     files = dict(desk.finished.parts)
-    return stitched(tuple(files), lambda segment: clip.read_result(files[segment]))
+    return stitched(tuple(files), lambda segment: clip.read_result(files[segment], segment))
 
 
 def seam_ratio(levels: np.ndarray, segments: tuple[Segment, ...]) -> float:

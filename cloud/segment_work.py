@@ -128,6 +128,8 @@ def _consent_text(found: Record) -> str:
 
 
 def _attached(run: Run, segment: Segment, found: Record) -> Record:
+    if not found.remote_id:  # its result was here once, and there is nothing to ask RunComfy about
+        raise OutcomeUnknown(_blocked_text(_put_down(run, found, state=UNKNOWN)))
     run.tell(segment, f"picked up request {found.remote_id}, nothing paid again", "submitted")
     return _put_down(run, found, state=SUBMITTED) if found.state == DONE else found
 

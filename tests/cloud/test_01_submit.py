@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from seedvr2_anywhere import net
 from seedvr2_anywhere.cloud import errors
+from seedvr2_anywhere.cloud.journal import Journal
 from seedvr2_anywhere.cloud.reach import client_for
 from seedvr2_anywhere.cloud.token import Token, find_token
 
@@ -283,8 +284,6 @@ def test_12_without_a_writable_journal_nothing_is_submitted(desk):
 
 
 def test_12_a_journal_that_fails_on_the_way_forbids_the_post(desk, monkeypatch):
-    from seedvr2_anywhere.cloud.journal import Journal
-
     def full(*_):
         raise errors.NotSubmitted("The journal of paid requests cannot be used (database or disk is full).")
 
@@ -294,8 +293,6 @@ def test_12_a_journal_that_fails_on_the_way_forbids_the_post(desk, monkeypatch):
 
 
 def test_12_a_disk_that_fills_after_the_post_costs_no_result(desk, monkeypatch):
-    from seedvr2_anywhere.cloud.journal import Journal
-
     def full(self, id, **changes):
         raise errors.NotSubmitted("database or disk is full")
 
@@ -308,6 +305,16 @@ def test_12_a_disk_that_fills_after_the_post_costs_no_result(desk, monkeypatch):
     shutil.rmtree(desk.job.folder)
     desk.fails(errors.OutcomeUnknown, desk.short_id())
     assert desk.posts == 1
+
+
+def test_12_a_request_without_an_id_in_the_journal_is_left_to_the_user(desk):
+    desk.run()
+    Journal(desk.folder / "journal.db").update(desk.records()[0].id, state="submitted", remote_id=None)
+    shutil.rmtree(desk.job.folder)
+    desk.fails(errors.OutcomeUnknown, desk.short_id())
+    assert (desk.posts, desk.states()) == (1, ["unknown"])
+    desk.run(resubmit=desk.short_id())
+    assert (desk.posts, desk.states()) == (2, ["replaced", "done"])
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "other table"])

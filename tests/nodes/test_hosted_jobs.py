@@ -118,3 +118,13 @@ def test_without_its_beginning_nothing_of_a_hosted_job_is_saved(desk):
     status, said = desk.comfy.post(f"/seedvr2/jobs/{job['name']}/save", {})
     assert status == 400
     assert said["error"] == f"The beginning of {job['name']} is not finished yet."
+
+
+def test_results_of_a_deleted_job_stay_until_their_room_is_needed(desk):
+    job = half_finished(desk, next(SEEDS))
+    jobs = desk.comfy.output / "seedvr2_jobs"
+    (part,) = json.loads((jobs / job["name"] / "job.json").read_text())["facts"]["parts"]
+    others = {mark.name for mark in jobs.glob("*/*.joined")}
+    assert desk.comfy.post(f"/seedvr2/jobs/{job['name']}/delete", {})[0] == 200
+    assert (jobs / part["file"]).is_file()
+    assert {mark.name for mark in jobs.glob("*/*.joined")} - others == {f"{(jobs / part['file']).name}.joined"}

@@ -108,6 +108,18 @@ def test_twenty_seconds_come_back_seamless_in_time_and_with_their_sound(desk, so
     assert np.array_equal(heard(out), heard(source))
 
 
+def test_a_result_cut_short_after_it_was_found_good_is_named_with_its_segment(tmp_path, pictures):
+    path, segment = tmp_path / "result.mp4", Segment(2, 100, 140)
+    made = np.random.default_rng(5).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
+    media.write(path, ((made[at : at + 1], np.array([at])) for at in range(40)), time_base=1 / RATE)
+    assert clip.result_complaint(path, segment, (96, 64), 64) is None
+    assert sum(len(batch) for batch in stitched([segment], lambda one: clip.read_result(path, one))) == 40
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(errors.Undecodable, match="The result of segment 3") as caught:
+        list(stitched([segment], lambda one: clip.read_result(path, one)))
+    assert caught.value.segment == 2
+
+
 def test_without_the_crossfade_the_seams_would_show(desk, source):
     results = real_run(desk, source, 0)
     levels = np.concatenate([batch.mean((1, 2)) for batch in results])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import stat
-import statistics
 
+import numpy as np
 import pytest
 from seedvr2_anywhere import media
 from seedvr2_anywhere.tests.nodes.apart import run_apart
@@ -58,7 +58,9 @@ def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(de
     desk.service.timeline = ["in_queue:3", "in_progress", "completed"]
     workflow = desk.workflow(size_by="scale", backend__max_requests=4)
     workflow["33"]["inputs"] |= {"video": LONG, "frame_load_cap": 0}
+    desk.comfy.get("/loop_probe")
     told, waits, _ = run_apart(run_watched(desk, workflow))
+    held = held_s(desk, told)
     assert told[-1] == {"end": "execution_success"}
     statuses = [status for status in told if status.get("segments")]
     assert [(one["first"], one["last"]) for one in statuses[0]["segments"]] == [(0, 89), (90, 199)]  # cut at the shot
@@ -68,9 +70,21 @@ def test_the_page_hears_of_every_segment_and_the_server_answers_all_the_while(de
     assert (statuses[-1]["state"], statuses[-1]["cost_usd"]) == ("done", 0.5)
     assert {one["request"] for one in statuses[-1]["segments"]} <= set(desk.service.requests)
     assert len(desk.service.posts) == 2
-    # two segments, three looks each, two seconds apart: a run that held the event loop would hold an answer that long
-    assert max(waits) < 4, "seconds that the slowest of these answers took"
-    assert statistics.median(waits) < 0.05, "seconds that answers usually took"
+    assert waits, "the queue was asked for meanwhile"
+    # looks are two seconds apart: a run that waited on the event loop would hold it as long
+    assert len(held) > 100
+    assert np.percentile(held, 99) < 0.05, "seconds"
+    assert max(held) < 1, "seconds"
+
+
+def held_s(desk, told: list[dict]) -> list[float]:
+    """Seconds the event loop was late by the server's own doing, beat by beat, from the run's first word to its last.
+
+    What follows is ComfyUI's own collection of garbage.
+    """
+    running = [status["at"] for status in told if status.get("state") == "running"]
+    beats = desk.comfy.get("/loop_probe")
+    return [max(0.0, late - (queued or 0.0)) for at, late, queued in beats if running[0] <= at <= running[-1]]
 
 
 def test_a_stop_is_acknowledged_comes_back_in_time_and_the_next_run_picks_the_request_up(desk):

@@ -38,7 +38,7 @@ from .hosted_join import Joiner
 from .hosted_part import keep_part
 from .hosted_status import SegmentTable
 from .hosted_task import HOSTED_MODEL, Task, task_of
-from .live_status import LiveStatus
+from .live_status import LiveStatus, Stage
 from .local_run import HDR_NOTE, RESULTS, REUSED
 from .room import keep_to_limit
 from .settings import JOURNAL_FILE, TOKEN_FILE, load
@@ -50,7 +50,7 @@ NO_RATE = (
     "rate), or set backend to local. Nothing was sent."
 )
 SURVEY = "survey.json"
-LOOKING = "Looking at the clip"  # stage, as the page shows it
+LOOKING: Stage = "Looking at the clip"
 
 
 class HostedRun:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..cloud.job import Update
 from ..cloud.plan import Segment
-from .live_status import Broadcast, SegmentStatus
+from .live_status import Broadcast, SegmentStatus, Stage
 
-AT_SERVICE, JOINING = "On RunComfy", "Joining the results"  # stages, as the page shows them
+AT_SERVICE: Stage = "On RunComfy"
+JOINING: Stage = "Joining the results"
 
 
 class SegmentTable:

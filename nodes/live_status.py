@@ -9,6 +9,21 @@ from typing import Literal
 
 State = Literal["running", "done", "stopped", "failed"]
 SegmentState = Literal["waiting", "submitted", "queued", "running", "fetching", "done", "failed"]
+# what is being done right now; the page has them in other languages, too
+Stage = Literal[
+    "",
+    "Choosing the model",
+    "Downloading the model",
+    "Loading the model",
+    "Reading the clip",
+    "Encoding",
+    "Restoring",
+    "Decoding",
+    "Looking at the clip",
+    "On RunComfy",
+    "Joining the results",
+    "Stopping",
+]
 LEAST_SECONDS = 0.25  # between two messages of a run; a change of stage or state is told at once
 
 
@@ -31,7 +46,7 @@ class LiveStatus:
     backend: Literal["local", "RunComfy"]
     state: State = "running"
     plan: str = ""  # in words
-    stage: str = ""  # what is being done right now
+    stage: Stage = ""
     elapsed_seconds: int = 0  # since the run began
     takes_seconds: tuple[float, float] | None = None  # least and most for the whole clip, as foretold by the plan
     frames: int = 0  # finished, earlier runs included

@@ -21,7 +21,7 @@ from ..engine.placement import Part
 from ..engine.speed import Speeds, probe
 from ..engine.upscale import Source, Terms, Upscaled, Wish, upscale
 from . import comfy_host
-from .live_status import LiveStatus
+from .live_status import LiveStatus, Stage
 from .managed import LoadedNetwork
 from .room import keep_to_limit
 from .upscale_inputs import ESTIMATE, PREVIEW
@@ -33,10 +33,11 @@ REUSED = "Reused, nothing computed or paid."
 HDR_NOTE = "The source is HDR: a result from RunComfy is SDR."  # here it is kept
 KEPT_HDR = "HDR kept: the source's light with the restored detail."
 # stages, as the page shows them
-CHOOSING, DOWNLOADING, LOADING, READING = (
-    "Choosing the model", "Downloading the model", "Loading the model", "Reading the clip",
-)  # fmt: skip
-WORKING: dict[Part, str] = {"encoder": "Encoding", "transformer": "Restoring", "decoder": "Decoding"}
+CHOOSING: Stage = "Choosing the model"
+DOWNLOADING: Stage = "Downloading the model"
+LOADING: Stage = "Loading the model"
+READING: Stage = "Reading the clip"
+WORKING: dict[Part, Stage] = {"encoder": "Encoding", "transformer": "Restoring", "decoder": "Decoding"}
 
 
 class LocalRun:

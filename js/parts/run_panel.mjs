@@ -105,7 +105,7 @@ class Panel {
     const row = ({ index, first, last, state, text, request }) => el('tr', { className: state, title: request },
       el('td', { textContent: number(index + 1) }), el('td', { textContent: `${number(first + 1)}–${number(last + 1)}` }),
       el('td', { textContent: say(state) }), el('td', { textContent: text }))
-    const names = ['Segment', 'Frames', 'State', ''].map((name) => el('th', { scope: 'col', textContent: say(name) }))
+    const names = ['#', 'Frames', 'State', ''].map((name) => el('th', { scope: 'col', textContent: say(name) }))
     this.segments.hidden = !segments.length
     this.segments.replaceChildren(el('thead', {}, el('tr', {}, ...names)), el('tbody', {}, ...segments.filter(isShown).map(row)))
   }

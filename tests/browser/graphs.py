@@ -37,7 +37,8 @@ TIDY = """async () => {
     for (const one of others) await workflow.closeWorkflow(one)
     if (app.canvas.graph !== app.rootGraph) app.canvas.setGraph(app.rootGraph)
     app.rootGraph.clear()
-    app.extensionManager.toast.removeAll()
+    const { toast } = app.extensionManager
+    toast.removeAll ? toast.removeAll() : toast.dismissAll() // newer frontends
     const { sidebarTab } = app.extensionManager
     if (sidebarTab.activeSidebarTabId) sidebarTab.toggleSidebarTab(sidebarTab.activeSidebarTabId)
 }"""

@@ -13,6 +13,7 @@ from .graphs import COMBINE, TIME_MS, UPSCALE, expect_state, load, main_job, pre
 
 PANEL = ".run"
 TELL = "status => app.api.dispatchCustomEvent('seedvr2.run', {workflow: app.rootGraph.id, ...status})"
+GRAPH = "() => app.rootGraph.id"
 HOSTED = {
     "node": UPSCALE, "prompt": "1", "backend": "RunComfy", "state": "running",
     "plan": "48 × 32 → 72 × 48, 2 segments", "stage": "Waiting for RunComfy", "frames": 160,
@@ -78,13 +79,16 @@ def test_a_run_that_comfyui_had_in_store_says_so(editor):
 
 def test_an_unsaved_graph_does_not_show_the_run_of_another_one_and_still_its_own(editor):
     load(editor, main_job(seed=30 + len(editor.renderer)), "first")
+    first = editor.page.evaluate(GRAPH)
     press_run(editor)
     panel = editor.page.locator(PANEL)
     expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
     load(editor, main_job(seed=1), "second")
+    assert editor.page.evaluate(GRAPH) != first  # no key that both have
     expect(panel).to_have_count(0)
     editor.page.get_by_text("first", exact=True).first.click()
     expect(panel).to_contain_text("24 of 24 frames")
+    assert editor.page.evaluate(GRAPH) == first
 
 
 def test_until_frames_are_finished_stage_and_passing_time_are_told_and_what_was_foretold(editor):

@@ -49,7 +49,7 @@ def run_hosted(job: Job, doors: Doors, run_id: str = "", beside: Callable[[Arriv
     run = Run(job, doors, doors.client, segments, values)
     run.id = run_id or run.id
     run.client = _bound(doors.client, run)
-    works = [work_through, *([partial(_use, beside)] if beside else [])]
+    works = [_work, *([partial(_use, beside)] if beside else [])]
     threads = [threading.Thread(target=_guarded, args=(work, run), name="runcomfy", daemon=True) for work in works]
     for thread in threads:
         thread.start()
@@ -90,6 +90,13 @@ def _guarded(work: Callable[[Run], None], run: Run) -> None:
     except Exception as error:
         with run.lock:
             run.failures.setdefault(len(run.segments), error)
+
+
+def _work(run: Run) -> None:
+    try:
+        work_through(run)
+    finally:
+        run.over.set()
 
 
 def _use(beside: Callable[[Arriving], None], run: Run) -> None:

@@ -40,13 +40,6 @@ OTHERS_POLL_S = 0.5  # between looks at a request that another run is just sendi
 
 def work_through(run: Run) -> None:
     """Bring every segment to a file or a failure; after the first failure nothing more is paid for."""
-    try:
-        _work_through(run)
-    finally:
-        run.over.set()
-
-
-def _work_through(run: Run) -> None:
     slots = threading.Semaphore(run.job.in_flight)
     followers: list[threading.Thread] = []
     for segment in run.segments:

@@ -14,6 +14,7 @@ from seedvr2_anywhere.tools.frontend import Frontend
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "api" / "video_upscale.json"
 LOAD, UPSCALE, COMBINE = "33", "35", "34"
+RESULT = ':is(video[src*="type=output"], video[src*="type=temp"]):not(.side > video)'  # a copy where it would not play
 EMBEDDED = "embedded (small, built in)"
 TIME_MS = 120_000  # for whatever a busy machine may take
 CATEGORY = "seedvr2-anywhere"  # the pack's folder, as the template browser names it
@@ -41,14 +42,6 @@ TIDY = """async () => {
     toast.removeAll ? toast.removeAll() : toast.dismissAll() // newer frontends
     const { sidebarTab } = app.extensionManager
     if (sidebarTab.activeSidebarTabId) sidebarTab.toggleSidebarTab(sidebarTab.activeSidebarTabId)
-}"""
-# a result that plays, in a node of ComfyUI
-RESULT_PLAYS = """async () => {
-    const results = [...document.querySelectorAll('video')].filter(one => one.currentSrc.includes('type=output'))
-    const times = () => results.map(one => one.currentTime)
-    const before = times()
-    await new Promise(done => setTimeout(done, 200))
-    return times().some((time, number) => time !== before[number])
 }"""
 
 
@@ -100,6 +93,16 @@ def press_run(editor: Frontend) -> None:
     editor.page.get_by_test_id("queue-button").click()
 
 
+def expect_result_plays(editor: Frontend) -> None:
+    """The newest result on a node of ComfyUI plays once it is clicked."""
+    video = editor.page.locator(RESULT).last
+    expect(video).to_be_visible(timeout=TIME_MS)
+    editor.show_all()
+    assert video.evaluate("one => one.currentTime") == 0
+    video.click()
+    wait_for(lambda: video.evaluate("one => one.currentTime > 0"))
+
+
 @contextlib.contextmanager
 def heard(page, event: str) -> Iterator[list]:
     """What Playwright tells of this kind about a page: "request", "response" …"""
@@ -127,7 +130,7 @@ def expect_reached_by_tab(page, box: str) -> list[str]:
 
 
 def wait_for(look):
-    """What `look` finds, once it finds something."""
+    """What `look` finds, once it finds something; for scripts that wait, which Playwright's own takes for found."""
     until = time.monotonic() + TIME_MS / 1000
     while not (found := look()):
         assert time.monotonic() < until

@@ -97,7 +97,7 @@ def test_everything_on_a_comparison_is_reached_and_named_for_the_keyboard(films)
 
 def test_films_play_together_step_by_frames_and_go_with_the_node(films):
     box = films.locator(".compare")
-    films.wait_for_function(FILMS_PLAY_TOGETHER, timeout=TIME_MS)
+    wait_for(lambda: films.evaluate(FILMS_PLAY_TOGETHER))
     box.get_by_role("button", name="Play or pause").click()
     box.get_by_label("Position").fill("5")
     expect_frame(films, 5)
@@ -109,7 +109,7 @@ def test_films_play_together_step_by_frames_and_go_with_the_node(films):
         films.keyboard.press(key)
         expect_frame(films, index)
     films.keyboard.press("Space")
-    films.wait_for_function(FILMS_PLAY_TOGETHER, timeout=TIME_MS)
+    wait_for(lambda: films.evaluate(FILMS_PLAY_TOGETHER))
     films.evaluate("id => app.rootGraph.remove(app.rootGraph.getNodeById(id))", int(COMPARE))
     expect(box).to_have_count(0)
 

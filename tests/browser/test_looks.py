@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .graphs import JOBS, TIME_MS, load, main_job
+from .graphs import JOBS, TIME_MS, UPSCALE, load, main_job
 from .test_live_run import HOSTED, TELL
 
 PALETTE = "name => app.extensionManager.setting.set('Comfy.ColorPalette', name)"
 LEAST = 4.5  # WCAG 2.2, success criterion 1.4.3 (AA), for text of this size
+NARROW = """id => {
+    const node = app.rootGraph.getNodeById(id)
+    node.setSize([180, node.size[1]])
+    app.canvas.setDirty(true, true)
+}"""
+IS_NARROW = "() => document.querySelector('.seedvr2').clientWidth < 210"
 FAILED = {"index": 2, "first": 300, "last": 420, "state": "failed", "text": "not accepted", "request": "abe"}
 STATES = ("running", "done", "stopped", "failed")
 # [contrast as WCAG defines it, the words] of everything written in this pack's boxes; disabled controls are exempt
@@ -58,3 +64,13 @@ def test_words_stand_out_from_their_ground(editor, palette):
         assert len(contrasts) > 15
         assert [(round(ratio, 2), words) for ratio, words in contrasts if ratio < LEAST] == []
     page.evaluate(PALETTE, "dark")
+
+
+def test_nothing_is_drawn_outside_a_narrow_node(editor):
+    page = editor.page
+    load(editor, main_job())
+    page.evaluate(TELL, HOSTED)
+    expect(page.locator(".run tbody tr")).to_have_count(2)
+    page.evaluate(NARROW, UPSCALE)
+    page.wait_for_function(IS_NARROW)
+    assert page.locator(".seedvr2").evaluate("one => one.scrollWidth - one.clientWidth") <= 0

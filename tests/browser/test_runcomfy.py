@@ -15,12 +15,12 @@ from .conftest import TOKEN_VARIABLE
 from .graphs import (
     JOBS,
     LOAD,
-    RESULT_PLAYS,
     SECTION,
     SETTINGS,
     TIME_MS,
     UPSCALE,
     choose_template,
+    expect_result_plays,
     heard,
     load,
     press_run,
@@ -87,8 +87,7 @@ def test_the_template_asks_for_a_token_runs_with_it_and_shows_it_nowhere(editor,
         press_run(editor)
         expect(panel.locator(".state.done")).to_be_visible(timeout=TIME_MS)
     expect(panel).to_contain_text("9 of 9 frames · cost $0.25")
-    editor.show_all()
-    page.wait_for_function(RESULT_PLAYS, timeout=TIME_MS)
+    expect_result_plays(editor)
     assert len(service.posts) == paid + 1
     texts = [one.text() for one in answers if "json" in one.headers.get("content-type", "")]
     kept = [*texts, *page.evaluate("heard"), page.evaluate(KEPT), json.dumps([editor.workflow(), editor.prompt()])]

@@ -11,7 +11,6 @@ from .graphs import SECTION, SETTINGS, expect_reached_by_tab, heard, wait_for
 
 SECRET = "rc_test_0123456789abcdef_never_shown"
 LABEL = "RunComfy token"
-IS_IDLE = "async () => !(await (await fetch('/queue')).json()).queue_running.length"
 # label, name, a value, and one that is refused
 NUMBERS = (
     ("Requests in flight", "in_flight", "3", "99"),
@@ -130,7 +129,7 @@ def test_everything_in_the_settings_is_reached_and_named_for_the_keyboard(page):
 
 def test_nothing_is_asked_of_the_server_before_it_is_needed(canvas, server):
     server.post("/interrupt", {})
-    canvas.page.wait_for_function(IS_IDLE)
+    wait_for(lambda: not server.get("/queue")["queue_running"])
     with heard(canvas.page, "request") as asked:
         canvas.open()
     ours = [one.url.rsplit("/", 1)[1] for one in asked if "seedvr2" in one.url]

@@ -103,7 +103,8 @@ AV1_CRF = {"small": 42, "good": 32, "high": 22, "near lossless": 8}
 VP9_CRF = {"small": 40, "good": 30, "high": 20, "near lossless": 6}
 WEBP_QUALITY = {"small": 60, "good": 80, "high": 92, "near lossless": 100}
 # x264's own 40 frames of look-ahead hold 160 MB more at 1080p than these 16 (benchmarks/media_memory.py)
-CLOSED_GROUPS = {"x264-params": "open-gop=0:rc-lookahead=16"}
+# adaptive B-frames under several threads make x264 decide by chance (packets differ from run to run, seen from 720p on)
+CLOSED_GROUPS = {"x264-params": "open-gop=0:rc-lookahead=16:b-adapt=0"}
 QUIET_X265 = {"x265-params": "log-level=error:open-gop=0"}
 # near lossless: bits for every frame alike, and finer steps for colour, which RGB magnifies. x265 is lossless then: its
 # finest steps that still lose make larger files of animation, and move far more in eight generations

@@ -35,6 +35,9 @@ IS_LOADED = f"() => {SHADOWS}.some(one => one.querySelector('.compare video')?.r
 JOBS = "() => app.extensionManager.sidebarTab.toggleSidebarTab('seedvr2-jobs')"
 SETTINGS = "() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')"
 SECTION = '[data-nav-id$="SeedVR2 Anywhere"]'
+# the folder that this ComfyUI was made in for the pictures alone
+AT_HOME = f"""() => {SHADOWS}.flatMap(one => [...one.querySelectorAll('.setting .plan')])
+    .forEach(one => {{ one.textContent = one.textContent.replace(/^.*(?=.ComfyUI.output)/, '~') }})"""
 APART = """id => {
     const node = app.rootGraph.getNodeById(id)
     node.pos = [0, 2000]
@@ -118,6 +121,7 @@ def settings(editor: Any) -> tuple[float, ...]:
     editor.page.locator(SECTION).click()
     editor.page.locator('input[type="password"]').wait_for()
     editor.settle(SETTLE_MS)
+    editor.page.evaluate(AT_HOME)
     left, top, right, _ = edges(editor.page.get_by_role("dialog").last)
     return left, top, right, edges(editor.page.locator(".setting").last)[3] + SPARE
 

@@ -77,7 +77,8 @@ def test_the_template_asks_for_a_token_runs_with_it_and_shows_it_nowhere(editor,
     link, error = page.get_by_role("button", name="Open settings"), page.get_by_test_id("error-overlay")
     expect(error).to_be_visible()
     wait_for(lambda: top(link) > top(error) + error.bounding_box()["height"])  # what ComfyUI says is not covered
-    link.click()
+    link.focus()
+    page.keyboard.press("Enter")
     row = token_row(page)
     with heard(page, "response") as answers:
         enter_token(row, service.token)

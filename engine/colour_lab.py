@@ -75,9 +75,9 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def mix_planes(matrix: tuple[tuple[float, ...], ...], planes: Tensor) -> Tensor:
-    """Multiply the three channels of planes [3, H, W] by a 3 × 3 matrix, in full float32 on every device."""
+    """Multiply the channels of planes [3, H, W] by a matrix [N, 3] → [N, H, W], in full float32 on every device."""
     red, green, blue = planes
-    mixed = torch.empty_like(planes)
+    mixed = planes.new_empty((len(matrix), *red.shape))
     for row, target in zip(matrix, mixed, strict=True):
         torch.mul(red, row[0], out=target).add_(green, alpha=row[1]).add_(blue, alpha=row[2])
     return mixed

@@ -182,7 +182,8 @@ def _note_complaint(found: Frontend, message: Any) -> None:
     text = f"{message.text} ({message.location.get('url', '')})"
     # refusals are told to the user by the page; help is first looked for in the user's language by the frontend
     is_refusal = ("/seedvr2/" in text or "/docs/" in text) and "Failed to load resource" in text
-    if message.type in ("error", "warning") and "seedvr2" in text.lower() and not is_refusal:
+    is_gone = "net::ERR_CONNECTION" in text  # a server that was killed answers nothing, whatever the page asks for
+    if message.type in ("error", "warning") and "seedvr2" in text.lower() and not (is_refusal or is_gone):
         found.failures.append(f"{message.type}: {text}")
 
 

@@ -31,13 +31,14 @@ CONTROLS = """box => {
     return controls.map(one => one.ariaLabel ?? one.labels?.[0]?.textContent ?? one.textContent)
 }"""
 FOCUSED = "() => controls.indexOf(document.activeElement?.shadowRoot?.activeElement)"
-# what one test leaves on the page for the next: other workflows, an open subgraph, nodes, notes, a panel at the side
+# what one test leaves on the page for the next: other workflows, an open subgraph, nodes, a view, notes, a side panel
 TIDY = """async () => {
     const { workflow } = app.extensionManager
     const others = workflow.openWorkflows.filter(one => one !== workflow.activeWorkflow)
     for (const one of others) await workflow.closeWorkflow(one)
     if (app.canvas.graph !== app.rootGraph) app.canvas.setGraph(app.rootGraph)
     app.rootGraph.clear()
+    app.canvas.ds.reset()
     const { toast } = app.extensionManager
     toast.removeAll ? toast.removeAll() : toast.dismissAll() // newer frontends
     const { sidebarTab } = app.extensionManager
@@ -74,7 +75,7 @@ def tidied(page: Frontend) -> Iterator[Frontend]:
     page.failures.clear(), page.requests.clear()
     page.page.keyboard.press("Escape")  # a dialog that a failed test left open
     page.page.evaluate(TIDY)
-    assert complaints == []
+    assert complaints == [], complaints
 
 
 def choose_template(editor: Frontend, title: str) -> None:

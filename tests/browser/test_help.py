@@ -13,6 +13,7 @@ ADD = """type => {
     app.rootGraph.clear()
     const node = LiteGraph.createNode('SeedVR2Anywhere.' + type)
     app.rootGraph.add(node)
+    app.canvas.centerOnNode(node)
     app.canvas.selectNode(node)
 }"""
 

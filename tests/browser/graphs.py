@@ -95,12 +95,13 @@ def press_run(editor: Frontend) -> None:
 
 
 def expect_result_plays(editor: Frontend) -> None:
-    """The newest result on a node of ComfyUI plays once it is clicked."""
+    """The newest result on a node of ComfyUI plays when a user begins it by its key."""
     video = editor.page.locator(RESULT).last
     expect(video).to_be_visible(timeout=TIME_MS)
     editor.show_all()
     assert video.evaluate("one => one.currentTime") == 0
-    video.click()
+    video.focus()
+    editor.page.keyboard.press("Space")
     wait_for(lambda: video.evaluate("one => one.currentTime > 0"))
 
 

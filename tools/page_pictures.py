@@ -72,11 +72,17 @@ def main(wanted: list[str]) -> int:
     ):
         for renderer in frontend.RENDERERS:
             with frontend.opened(browser, server.address, renderer, WINDOW, PLAIN) as editor:
-                for subject, take in SUBJECTS.items():
-                    box = take(editor)
-                    if not wanted or subject in wanted:
-                        save(editor, box, TARGET / f"{subject}_{renderer.replace(' ', '_').replace('.', '')}.jpg")
+                take_all(editor, wanted)
     return 0
+
+
+def take_all(editor: Any, wanted: list[str]) -> None:
+    """All subjects in their order, since each goes on from the one before; those that are wanted are saved."""
+    suffix = editor.renderer.replace(" ", "_").replace(".", "")
+    for subject, take in SUBJECTS.items():
+        box = take(editor)
+        if not wanted or subject in wanted:
+            save(editor, box, TARGET / f"{subject}_{suffix}.jpg")
 
 
 def run(editor: Any) -> tuple[float, ...]:
